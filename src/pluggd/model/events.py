@@ -1,0 +1,111 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The payloads of the daemon's own events, importable without any service.
+
+Each class knows its topic and type name. The names of topics and fields are
+containerd's, so that filters written for it work here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pluggd.model.record import Record
+
+
+class Event(Record, frozen=True):
+    """Base: an event belongs to one topic and has one type name."""
+
+    TOPIC: ClassVar[str] = ""
+    TYPE: ClassVar[str] = ""
+
+
+class ImageCreate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/images/create"
+    TYPE: ClassVar[str] = "containerd.services.images.v1.ImageCreate"
+
+    name: str
+    labels: dict[str, str] = {}
+
+
+class ImageUpdate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/images/update"
+    TYPE: ClassVar[str] = "containerd.services.images.v1.ImageUpdate"
+
+    name: str
+    labels: dict[str, str] = {}
+
+
+class ImageDelete(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/images/delete"
+    TYPE: ClassVar[str] = "containerd.services.images.v1.ImageDelete"
+
+    name: str
+
+
+class ContainerRuntime(Record, frozen=True):
+    name: str = ""
+
+
+class ContainerCreate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/containers/create"
+    TYPE: ClassVar[str] = "containerd.events.ContainerCreate"
+
+    id: str
+    image: str = ""
+    runtime: ContainerRuntime = ContainerRuntime()
+
+
+class ContainerUpdate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/containers/update"
+    TYPE: ClassVar[str] = "containerd.events.ContainerUpdate"
+
+    id: str
+    image: str = ""
+    labels: dict[str, str] = {}
+    snapshot_key: str = ""
+
+
+class ContainerDelete(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/containers/delete"
+    TYPE: ClassVar[str] = "containerd.events.ContainerDelete"
+
+    id: str
+
+
+class NamespaceCreate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/namespaces/create"
+    TYPE: ClassVar[str] = "containerd.events.NamespaceCreate"
+
+    name: str
+    labels: dict[str, str] = {}
+
+
+class NamespaceUpdate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/namespaces/update"
+    TYPE: ClassVar[str] = "containerd.events.NamespaceUpdate"
+
+    name: str
+    labels: dict[str, str] = {}
+
+
+class NamespaceDelete(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/namespaces/delete"
+    TYPE: ClassVar[str] = "containerd.events.NamespaceDelete"
+
+    name: str
+
+
+class ContentCreate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/content/create"
+    TYPE: ClassVar[str] = "containerd.events.ContentCreate"
+
+    digest: str
+    size: int = 0
+
+
+class ContentDelete(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/content/delete"
+    TYPE: ClassVar[str] = "containerd.events.ContentDelete"
+
+    digest: str

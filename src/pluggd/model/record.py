@@ -1,0 +1,91 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Records: the typed values that are stored, sent and configured.
+
+The only module that imports msgspec; everything else says `Record`. The encoded
+form is canonical: the same value gives the same bytes, in the database and on
+the wire, so a stored record is sent as it lies.
+
+Records are frozen, keyword-only, and omit fields that hold their default:
+absent and nil mean the same (docs/rpc.md). Unknown fields are ignored here, so
+that an older client can read a newer daemon; the daemon refuses them in
+requests (`pluggd.core.dispatch`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from pluggd.errors import DataLoss, InvalidArgument
+
+T = TypeVar("T")
+R = TypeVar("R", bound="Record")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all records."""
+
+
+class Encoded(Generic[T]):
+    """A value in its canonical bytes, decoded only when somebody looks.
+
+    Stores hand these out, so that a get or a list over the socket is a copy of
+    what is stored; in process, `value` decodes.
+    """
+
+    __slots__ = ("_type", "data")
+
+    def __init__(self, data: bytes, type_: type[T]) -> None:
+        self.data = data
+        self._type = type_
+
+    @property
+    def value(self) -> T:
+        return decode(self.data, self._type)
+
+    def __repr__(self) -> str:
+        return f"Encoded({self._type.__name__}, {len(self.data)} bytes)"
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def encode(value: object) -> bytes:
+    """The canonical bytes of a record, or of plain data."""
+    return _encoder.encode(value)
+
+
+def decode(data: bytes | memoryview, type_: type[T]) -> T:
+    """The value of bytes that `encode` made. Raises DataLoss when they are not that."""
+    decoder = _decoders.get(type_)
+    if decoder is None:
+        decoder = _decoders[type_] = msgspec.msgpack.Decoder(type_)
+    try:
+        return decoder.decode(data)  # type: ignore[no-any-return]
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DataLoss(f"stored {type_.__name__} cannot be read: {error}") from error
+
+
+def convert(data: object, type_: type[T], *, strict: bool = True) -> T:
+    """A typed value from plain data (maps, lists, str, bytes, int).
+
+    Raises InvalidArgument with the path of the culprit, as in
+    `Expected \`str\`, got \`int\` - at \`$.image.name\``.
+    """
+    try:
+        return msgspec.convert(data, type_, strict=strict, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(str(error)) from error
+
+
+def to_plain(value: object) -> Any:
+    """Plain data (maps, lists, str, bytes, int) of a record; the inverse of `convert`."""
+    return msgspec.to_builtins(value, builtin_types=(bytes,))
+
+
+def replace(record: R, **changes: Any) -> R:
+    """A copy of a record with some fields changed."""
+    return msgspec.structs.replace(record, **changes)

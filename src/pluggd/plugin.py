@@ -1,0 +1,210 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the author of a plugin imports, and the author's manual.
+
+A plugin is a module or a package with one function:
+
+    from pluggd.plugin import Context, Registration, hookimpl
+
+    @asynccontextmanager
+    async def start(ctx: Context[Config]) -> AsyncGenerator[Images]:
+        metadata = ctx.get(METADATA)
+        await metadata.open_table("images")
+        yield ImageStore(metadata)
+
+    @hookimpl
+    def pluggd_register() -> Registration[Images, Config]:
+        return Registration(
+            provides=IMAGES, id="store", start=start, config=Config, requires=(METADATA,)
+        )
+
+The life of a plugin, in order:
+
+1. Found: its module is imported and `pluggd_register` is called. Both must be free
+   of side effects; an exception here makes this plugin *failed* and no other.
+2. Configured: its section of config.toml becomes a `config` record. A wrong key or
+   type stops the daemon before anything starts.
+3. Placed: after the plugins that provide what it `requires` and `wants`. When a
+   required one did not come up, it is *blocked*, with the first cause in its reason.
+4. Started: `start` is entered, within a deadline. Before `yield` nothing it offers
+   is visible. Raise `Skip(reason)` when it does not apply here (*skipped*); any other
+   exception makes it *failed*. What it yields is what others `get`.
+5. Serving: when every plugin has had its turn, its methods can be called over the socket.
+6. Stopped: in reverse order, the code after `yield` runs, within a deadline. It must be
+   cancellable, and nothing it started may outlive it.
+
+Background work goes through `ctx.spawn`; do not open a nursery around `yield`: a
+crash inside it would look like a crash of the whole daemon.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+import pluggy
+
+from pluggd.model.record import Encoded, Record
+from pluggd.model.types import Platform
+from pluggd.services.kind import Kind
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Record)
+C_co = TypeVar("C_co", bound=Record, covariant=True)
+S = TypeVar("S")
+P = ParamSpec("P")
+
+PROJECT = "pluggd"
+ENTRY_POINT_GROUP = "pluggd.plugins"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Skip(Exception):
+    """Raised in `start`: this plugin does not apply here. The reason is for the operator."""
+
+
+class NoConfig(Record, frozen=True):
+    """The config record of a plugin that has no options."""
+
+
+class Context(Protocol[C_co]):
+    """What a plugin is given when it starts."""
+
+    @property
+    def uri(self) -> str:
+        """`<kind>.<id>`."""
+        ...
+
+    @property
+    def config(self) -> C_co:
+        """Its section of the configuration, defaults filled in."""
+        ...
+
+    @property
+    def root(self) -> Path:
+        """Its directory for what must survive a reboot; exists, mode 0700."""
+        ...
+
+    @property
+    def state(self) -> Path:
+        """Its directory for what need not; exists, mode 0711."""
+        ...
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines carry the plugin."""
+        ...
+
+    def get(self, kind: Kind[T]) -> T:
+        """The selected provider of a kind that this plugin requires or wants.
+
+        Raises FailedPrecondition for an undeclared kind or an ambiguous choice (with
+        the candidates), NotFound for a wanted one that is not there.
+        """
+        ...
+
+    def get_all(self, kind: Kind[T]) -> dict[str, T]:
+        """All working providers of a declared kind, by id."""
+        ...
+
+    def find(self, kind: Kind[T]) -> T | None:
+        """As `get`, with None instead of NotFound."""
+        ...
+
+    def spawn(
+        self,
+        function: Callable[..., Awaitable[object]],
+        *args: object,
+        name: str | None = None,
+    ) -> None:
+        """Run a task until the plugin stops; it is cancelled before `start` goes on
+        after `yield`. If it raises, the plugin becomes *failed* and the rest goes on."""
+        ...
+
+    def export(self, key: str, value: str) -> None:
+        """Show a fact in `plugins ls -d`; kept also when the start fails later."""
+        ...
+
+    def capability(self, name: str) -> None:
+        """State that this plugin can do something that others may ask for."""
+        ...
+
+    def platform(self, platform: Platform) -> None:
+        """State a platform that this plugin works for; most preferred first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Registration(Generic[T, C]):
+    """What a plugin says about itself.
+
+    id: names the provider within its kind; an identifier (docs/rpc.md).
+    requires: kinds without which it cannot work. wants: kinds that it uses when they
+        are there; it starts after them either way.
+    deadline: seconds that start and stop may take, each; None for the daemon's default.
+    """
+
+    provides: Kind[T]
+    id: str
+    start: Callable[[Context[C]], AbstractAsyncContextManager[T]]
+    config: type[C] = NoConfig  # type: ignore[assignment]
+    requires: tuple[Kind[Any], ...] = ()
+    wants: tuple[Kind[Any], ...] = ()
+    deadline: float | None = None
+    description: str = field(default="")
+
+    @property
+    def uri(self) -> str:
+        return f"{self.provides.name}.{self.id}"
+
+
+class PluggdSpec:
+    """The hooks. There is one."""
+
+    @hookspec
+    def pluggd_register(
+        self,
+    ) -> Registration[Any, Any] | list[Registration[Any, Any]]:
+        """Describe the plugin or plugins of this module; no side effects, no waiting."""
+        raise AssertionError("a specification is not called")
+
+
+INLINE_ATTRIBUTE = "__pluggd_inline__"
+
+
+def inline(
+    function: Callable[Concatenate[S, P], T],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Make a plain function a service method that never waits.
+
+    The server calls the function itself, in its own task, so it must return within
+    some 50 microseconds and must not block. In process it is awaited like any other.
+    """
+
+    @functools.wraps(function)
+    async def face(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(self, *args, **kwargs)
+
+    setattr(face, INLINE_ATTRIBUTE, function)
+    return face
+
+
+def inline_encoded(
+    function: Callable[Concatenate[S, P], Encoded[T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """As `inline`, for a function that returns stored bytes: the server sends them as
+    they are, and a caller in process gets the decoded value."""
+
+    @functools.wraps(function)
+    async def face(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(self, *args, **kwargs).value
+
+    setattr(face, INLINE_ATTRIBUTE, function)
+    return face

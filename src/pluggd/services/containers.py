@@ -1,0 +1,84 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Containers: metadata that pins what a task needs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pluggd.model.record import Record
+from pluggd.model.types import Any
+from pluggd.services.kind import Kind
+from pluggd.services.rpc import rpc
+
+
+class Runtime(Record, frozen=True):
+    """The runtime that starts it, and options that only the runtime knows."""
+
+    name: str = ""
+    options: Any | None = None
+
+
+class Container(Record, frozen=True):
+    """A container as a record; nothing runs by creating one.
+
+    `image` is a name and is not checked. `snapshotter` and `snapshot_key` pin a
+    snapshot. `spec` is opaque here (an OCI runtime specification).
+    """
+
+    id: str = ""
+    labels: dict[str, str] = {}
+    image: str = ""
+    runtime: Runtime = Runtime()
+    spec: Any | None = None
+    snapshotter: str = ""
+    snapshot_key: str = ""
+    extensions: dict[str, Any] = {}
+    created_at: int = 0
+    updated_at: int = 0
+
+
+class ContainerList(Record, frozen=True):
+    """A page of containers. `next`: the `after` of the next page, "" on the last."""
+
+    containers: list[Container] = []
+    next: str = ""
+
+
+class Containers(Protocol):
+    """Every container is a root of collection and keeps its snapshot."""
+
+    @rpc(result="container")
+    async def create(self, *, container: Container) -> Container:
+        """Raises InvalidArgument (id, runtime, spec, labels, snapshotter), AlreadyExists."""
+        ...
+
+    @rpc(result="container")
+    async def get(self, *, id: str) -> Container:
+        """Raises NotFound."""
+        ...
+
+    @rpc()
+    async def list(
+        self, *, filters: list[str] = [], limit: int = 0, after: str = ""
+    ) -> ContainerList:
+        """Filters: `id`, `runtime.name`, `image`, `labels.<key>`."""
+        ...
+
+    @rpc(result="container")
+    async def update(
+        self, *, container: Container, fields: list[str] = []
+    ) -> Container:
+        """Fields: `labels[.<key>]`, `spec`, `extensions[.<key>]`, `image`, `snapshot_key`.
+
+        id, runtime and snapshotter cannot change. Raises NotFound, InvalidArgument.
+        """
+        ...
+
+    @rpc()
+    async def delete(self, *, id: str) -> None:
+        """Raises NotFound."""
+        ...
+
+
+CONTAINERS = Kind("pluggd.containers.v1", Containers)

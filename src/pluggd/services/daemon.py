@@ -1,0 +1,32 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the core tells plugins about the daemon they run in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pluggd.services.introspection import Health, PluginInfo, ServerInfo
+from pluggd.services.kind import Kind
+
+
+class Daemon(Protocol):
+    """Provided by the core itself; always there."""
+
+    def plugins(self) -> Sequence[PluginInfo]:
+        """The status table as it is now, in order of start."""
+        ...
+
+    def server(self) -> ServerInfo: ...
+
+    def describe(self, service: str = "") -> list[dict[str, Any]]:
+        """The schema of what is served. Raises NotFound."""
+        ...
+
+    def health(self, service: str = "") -> Health:
+        """Raises NotFound."""
+        ...
+
+
+DAEMON = Kind("pluggd.daemon.v1", Daemon)

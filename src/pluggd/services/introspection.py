@@ -1,0 +1,116 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon is, has and can do."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pluggd.model.record import Record
+from pluggd.model.types import Platform
+from pluggd.services.kind import Kind
+from pluggd.services.rpc import rpc
+
+
+class Cause(Record, frozen=True):
+    """One link of the chain that leads to a status: a plugin, its status, its reason."""
+
+    uri: str = ""
+    status: str = ""
+    reason: str = ""
+
+
+class PluginInfo(Record, frozen=True):
+    """A plugin as the status table has it, working or not.
+
+    status: found, disabled, blocked, starting, ok, skipped, failed, stopping,
+    stopped. causes: for blocked, down to the first cause. Times in ns.
+    """
+
+    uri: str = ""
+    kind: str = ""
+    id: str = ""
+    status: str = ""
+    reason: str = ""
+    code: str = ""
+    causes: list[Cause] = []
+    requires: list[str] = []
+    wants: list[str] = []
+    platforms: list[Platform] = []
+    exports: dict[str, str] = {}
+    capabilities: list[str] = []
+    origin: str = ""
+    description: str = ""
+    since: int = 0
+    took: int = 0
+
+
+class PluginList(Record, frozen=True):
+    """In order of start; those that never started come last, by URI."""
+
+    plugins: list[PluginInfo] = []
+
+
+class ServerInfo(Record, frozen=True):
+    """uuid: of the root directory, made at its first start. uptime in ns."""
+
+    uuid: str = ""
+    pid: int = 0
+    version: str = ""
+    python: str = ""
+    root: str = ""
+    state: str = ""
+    address: str = ""
+    started_at: int = 0
+    uptime: int = 0
+
+
+class ServiceHealth(Record, frozen=True):
+    """status: serving, or not_serving with the reason."""
+
+    service: str = ""
+    status: str = ""
+    reason: str = ""
+
+
+class Health(Record, frozen=True):
+    """status: serving when every service is."""
+
+    status: str = ""
+    services: list[ServiceHealth] = []
+
+
+class Description(Record, frozen=True):
+    """The schema of what is served: plain maps, documented in docs/rpc.md."""
+
+    services: list[dict[str, Any]] = []
+
+
+class Introspection(Protocol):
+    """None of these methods needs a namespace."""
+
+    @rpc(namespaced=False)
+    async def plugins(self, *, filters: list[str] = []) -> PluginList:
+        """Filters: `uri`, `kind`, `type` (the same), `id`, `status`, `capabilities`."""
+        ...
+
+    @rpc(result="plugin", namespaced=False)
+    async def plugin(self, *, uri: str) -> PluginInfo:
+        """Raises NotFound."""
+        ...
+
+    @rpc(result="server", namespaced=False)
+    async def server(self) -> ServerInfo: ...
+
+    @rpc(namespaced=False)
+    async def describe(self, *, service: str = "") -> Description:
+        """The schema of all services, or of one. Raises NotFound."""
+        ...
+
+    @rpc(namespaced=False)
+    async def health(self, *, service: str = "") -> Health:
+        """Raises NotFound for a service that is not known."""
+        ...
+
+
+INTROSPECTION = Kind("pluggd.introspection.v1", Introspection)

@@ -1,0 +1,31 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Kinds: what plugins provide and ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """A named, versioned interface and the type that keeps it.
+
+    `name` is dotted and ends in the version: `pluggd.images.v1`. A plugin's URI
+    is `<kind>.<id>`. When `interface` declares methods with `@rpc`, the selected
+    provider serves them as `<service>.<method>` (`images.v1.create`).
+    """
+
+    name: str
+    interface: type[T]
+
+    @property
+    def service(self) -> str:
+        """The name on the wire: the kind without its first part."""
+        return self.name.partition(".")[2]
+
+    def __str__(self) -> str:
+        return self.name

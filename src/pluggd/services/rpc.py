@@ -1,0 +1,71 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How a Protocol says which of its methods are served, and in which form.
+
+A served method is `async def`, takes keyword-only parameters and returns a
+record or None. Parameters and results are records, str, int, bool, bytes,
+`list[...]`, `dict[str, ...]` and unions of one of these with None. Three types are special:
+
+- `Send[T]`: the method sends items while it runs (a stream to the caller);
+- `Receive[T]`: the method takes items while it runs (a stream from the caller);
+- `Fd`: an open file descriptor, passed beside the message.
+
+They are not arguments on the wire; the streams carry `$/item` notifications and
+the descriptor travels as SCM_RIGHTS (docs/rpc.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NewType, Protocol, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+T_contra = TypeVar("T_contra", contravariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+RPC_ATTRIBUTE = "__pluggd_rpc__"
+
+Fd = NewType("Fd", int)
+"""An open descriptor. Whoever receives it, as argument or in a result, closes it."""
+
+
+class Send(Protocol[T_contra]):
+    """Where a method puts its items; `trio.MemorySendChannel` is one.
+
+    `send` waits while the receiver is behind, and raises
+    `trio.BrokenResourceError` when there is nobody left.
+    """
+
+    async def send(self, value: T_contra, /) -> None: ...
+
+
+class Receive(Protocol[T_co]):
+    """Where a method takes items from; `trio.MemoryReceiveChannel` is one."""
+
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+
+
+class RpcOptions:
+    """What `@rpc` was told. `result`: the key that wraps the result on the wire."""
+
+    __slots__ = ("namespaced", "result")
+
+    def __init__(self, result: str | None, namespaced: bool) -> None:
+        self.result = result
+        self.namespaced = namespaced
+
+
+def rpc(*, result: str | None = None, namespaced: bool = True) -> Callable[[F], F]:
+    """Mark a Protocol method as served.
+
+    result: the response is `{result: value}`; without it the returned record is
+        the response map itself, and None is nil.
+    namespaced: the call needs a namespace; without one it is refused with
+        `failed_precondition: namespace is required` before the method runs.
+    """
+
+    def mark(function: F) -> F:
+        setattr(function, RPC_ATTRIBUTE, RpcOptions(result, namespaced))
+        return function
+
+    return mark
