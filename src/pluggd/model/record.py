@@ -70,7 +70,7 @@ def decode(data: bytes | memoryview, type_: type[T]) -> T:
 
 
 def convert(data: object, type_: type[T], *, strict: bool = True) -> T:
-    """A typed value from plain data (maps, lists, str, bytes, int).
+    r"""A typed value from plain data (maps, lists, str, bytes, int).
 
     Raises InvalidArgument with the path of the culprit, as in
     `Expected \`str\`, got \`int\` - at \`$.image.name\``.

@@ -80,12 +80,17 @@ class ResourceType:
     plural: for messages (`images`, `blobs`).
     blocks_namespace: a namespace that still has one cannot be deleted; others are
         dropped with it, through `collect`.
+    cleanup: awaited once at the end of a collection (and so before a synchronous
+        delete returns), outside any transaction: remove from the backend what the
+        removed records named. Returns the bytes freed. Errors are logged and do not
+        fail the collection; what was left is tried again by the next.
     """
 
     type: str
     plural: str
     collect: Callable[[Transaction, Node], None] | None = None
     blocks_namespace: bool = True
+    cleanup: Callable[[], Coroutine[Any, Any, int]] | None = None
 
 
 class View(Protocol):
