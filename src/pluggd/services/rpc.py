@@ -10,6 +10,9 @@ record or None. Parameters and results are records, str, int, bool, bytes,
 - `Receive[T]`: the method takes items while it runs (a stream from the caller);
 - `Fd`: an open file descriptor, passed beside the message.
 
+A method has at most one of `Send` and one of `Receive`: an item on the wire carries
+the number of its call and nothing more.
+
 They are not arguments on the wire; the streams carry `$/item` notifications and
 the descriptor travels as SCM_RIGHTS (docs/rpc.md).
 """

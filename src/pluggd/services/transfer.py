@@ -44,6 +44,14 @@ class Imported(Record, frozen=True):
     skipped: int = 0
 
 
+class ExportItem(Record, frozen=True):
+    """One item of an export: bytes of the archive (none when it goes to a descriptor),
+    or how far it is."""
+
+    data: bytes = b""
+    progress: Progress | None = None
+
+
 class ExportResult(Record, frozen=True):
     """size: bytes of the archive."""
 
@@ -88,8 +96,7 @@ class Transfer(Protocol):
         skip_manifest_json: bool = False,
         skip_non_distributable: bool = False,
         fd: Fd | None = None,
-        out: Send[bytes],
-        progress: Send[Progress],
+        out: Send[ExportItem],
     ) -> ExportResult:
         """Write images as an OCI layout that docker reads too, into `fd` or the stream.
 
