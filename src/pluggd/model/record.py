@@ -81,6 +81,22 @@ def convert(data: object, type_: type[T], *, strict: bool = True) -> T:
         raise InvalidArgument(str(error)) from error
 
 
+def decode_json(data: bytes, type_: type[T], what: str) -> T:
+    """A typed value from JSON that somebody else wrote; unknown keys are ignored.
+
+    Raises InvalidArgument naming `what` and the path of the culprit.
+    """
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidArgument(f"{what}: {error}") from error
+
+
+def encode_json(value: object) -> bytes:
+    """Compact JSON of a record or of plain data; the same value gives the same bytes."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
 def to_plain(value: object) -> Any:
     """Plain data (maps, lists, str, bytes, int) of a record; the inverse of `convert`."""
     return msgspec.to_builtins(value, builtin_types=(bytes,))

@@ -9,7 +9,7 @@ also inside a metadata transaction, which runs in another thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ def lease() -> str:
 
 
 @contextmanager
-def using(*, namespace: str | None = None, lease: str | None = None) -> Iterator[None]:
+def using(*, namespace: str | None = None, lease: str | None = None) -> Generator[None]:
     """Run a block with another namespace or lease; what is None stays as it is."""
     call = current_call.get()
     if namespace is not None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
@@ -60,14 +61,14 @@ class Containers(Protocol):
 
     @rpc()
     async def list(
-        self, *, filters: list[str] = [], limit: int = 0, after: str = ""
+        self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> ContainerList:
         """Filters: `id`, `runtime.name`, `image`, `labels.<key>`."""
         ...
 
     @rpc(result="container")
     async def update(
-        self, *, container: Container, fields: list[str] = []
+        self, *, container: Container, fields: Sequence[str] = ()
     ) -> Container:
         """Fields: `labels[.<key>]`, `spec`, `extensions[.<key>]`, `image`, `snapshot_key`.
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from pluggd.model.record import Record
@@ -86,7 +87,7 @@ class Content(Protocol):
         ...
 
     @rpc(result="info")
-    async def update(self, *, info: Info, fields: list[str] = []) -> Info:
+    async def update(self, *, info: Info, fields: Sequence[str] = ()) -> Info:
         """Replace the labels, or those named as `labels.<key>`.
 
         Raises NotFound, InvalidArgument.
@@ -95,7 +96,7 @@ class Content(Protocol):
 
     @rpc()
     async def list(
-        self, *, filters: list[str] = [], limit: int = 0, after: str = ""
+        self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> InfoList:
         """In byte order of the digest. Filters: `digest`, `size`, `labels.<key>`."""
         ...
@@ -189,7 +190,7 @@ class Content(Protocol):
         ...
 
     @rpc()
-    async def list_statuses(self, *, filters: list[str] = []) -> StatusList:
+    async def list_statuses(self, *, filters: Sequence[str] = ()) -> StatusList:
         """The ingests in progress, in byte order of the ref. Filters: `ref`."""
         ...
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Encoded, Record
@@ -66,7 +67,7 @@ class Events(Protocol):
     async def subscribe(
         self,
         *,
-        filters: list[str] = [],
+        filters: Sequence[str] = (),
         since: int | None = None,
         out: Send[Encoded[EventItem]],
     ) -> None:
@@ -83,7 +84,7 @@ class Events(Protocol):
     async def poll(
         self,
         *,
-        filters: list[str] = [],
+        filters: Sequence[str] = (),
         since: int | None = None,
         limit: int = 0,
         wait: float = 0,

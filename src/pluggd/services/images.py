@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
@@ -47,7 +48,7 @@ class Images(Protocol):
 
     @rpc()
     async def list(
-        self, *, filters: list[str] = [], limit: int = 0, after: str = ""
+        self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> ImageList:
         """List in byte order of the name; filters are joined by or, limit 0 is all.
 
@@ -57,7 +58,7 @@ class Images(Protocol):
         ...
 
     @rpc(result="image")
-    async def update(self, *, image: Image, fields: list[str] = []) -> Image:
+    async def update(self, *, image: Image, fields: Sequence[str] = ()) -> Image:
         """Replace what is named; without `fields`, everything but the times.
 
         Fields: `labels`, `labels.<key>`, `target` (as a whole), `annotations`,

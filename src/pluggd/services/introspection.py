@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pluggd.model.record import Record
@@ -90,7 +91,7 @@ class Introspection(Protocol):
     """None of these methods needs a namespace."""
 
     @rpc(namespaced=False)
-    async def plugins(self, *, filters: list[str] = []) -> PluginList:
+    async def plugins(self, *, filters: Sequence[str] = ()) -> PluginList:
         """Filters: `uri`, `kind`, `type` (the same), `id`, `status`, `capabilities`."""
         ...
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
@@ -59,7 +60,7 @@ class Leases(Protocol):
 
     @rpc()
     async def list(
-        self, *, filters: list[str] = [], limit: int = 0, after: str = ""
+        self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> LeaseList:
         """Filters: `id`, `labels.<key>`."""
         ...

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
@@ -43,7 +44,7 @@ class Namespaces(Protocol):
 
     @rpc(namespaced=False)
     async def list(
-        self, *, filters: list[str] = [], limit: int = 0, after: str = ""
+        self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> NamespaceList:
         """List in byte order of the name. Filters: `name`, `labels.<key>`.
 
@@ -53,7 +54,7 @@ class Namespaces(Protocol):
 
     @rpc(result="namespace", namespaced=False)
     async def update(
-        self, *, namespace: Namespace, fields: list[str] = []
+        self, *, namespace: Namespace, fields: Sequence[str] = ()
     ) -> Namespace:
         """Replace the labels, or those named as `labels.<key>`.
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
@@ -68,7 +69,7 @@ class Transfer(Protocol):
         base_name: str = "",
         index_name: str = "",
         digests: bool = False,
-        platforms: list[str] = [],
+        platforms: Sequence[str] = (),
         all_platforms: bool = False,
         labels: dict[str, str] = {},
         fd: Fd | None = None,
@@ -90,8 +91,8 @@ class Transfer(Protocol):
     async def export(
         self,
         *,
-        names: list[str],
-        platforms: list[str] = [],
+        names: Sequence[str],
+        platforms: Sequence[str] = (),
         all_platforms: bool = False,
         skip_manifest_json: bool = False,
         skip_non_distributable: bool = False,

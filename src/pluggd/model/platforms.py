@@ -1,0 +1,131 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Platforms as OCI and Go name them: parsing, normal form, what runs where.
+
+The normal form and the fall-backs follow containerd's `platforms` package: an
+amd64 machine also runs 386, an arm64 one also arm, a variant also lower ones.
+"""
+
+from __future__ import annotations
+
+import platform as host
+
+from pluggd.errors import InvalidArgument
+from pluggd.model.record import replace
+from pluggd.model.types import Platform
+
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "i386": "386",
+    "i486": "386",
+    "i586": "386",
+    "i686": "386",
+}
+_OSES = {"macos": "darwin"}
+
+
+def normalize(platform: Platform) -> Platform:
+    """The one spelling under which two equal platforms compare equal."""
+    os = platform.os.lower()
+    os = _OSES.get(os, os)
+    architecture = platform.architecture.lower()
+    variant = platform.variant.lower()
+    architecture = _ARCHITECTURES.get(architecture, architecture)
+    if architecture == "armhf":
+        architecture, variant = "arm", "v7"
+    elif architecture == "armel":
+        architecture, variant = "arm", "v6"
+    elif architecture == "arm":
+        variant = {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"}.get(
+            variant, variant
+        )
+    elif (architecture == "arm64" and variant in ("8", "v8")) or (
+        architecture == "amd64" and variant == "v1"
+    ):
+        variant = ""
+    return replace(platform, os=os, architecture=architecture, variant=variant)
+
+
+def parse(text: str) -> Platform:
+    """`os`, `architecture`, `os/architecture` or `os/architecture/variant`.
+
+    What is left out is this host's. Raises InvalidArgument.
+    """
+    parts = text.split("/")
+    if not all(parts) or len(parts) > 3:
+        raise InvalidArgument(
+            f'platform "{text}" must be os[/architecture[/variant]]: invalid argument'
+        )
+    if len(parts) == 1:
+        here = default()
+        if parts[0].lower() in ("linux", "windows", "darwin", "macos", "freebsd"):
+            return normalize(replace(here, os=parts[0]))
+        return normalize(Platform(os=here.os, architecture=parts[0]))
+    variant = parts[2] if len(parts) == 3 else ""
+    return normalize(Platform(os=parts[0], architecture=parts[1], variant=variant))
+
+
+def describe(platform: Platform) -> str:
+    """`linux/arm64/v9`; `unknown` for what is not stated."""
+    shown = [platform.os or "unknown", platform.architecture or "unknown"]
+    if platform.variant:
+        shown.append(platform.variant)
+    return "/".join(shown)
+
+
+def default() -> Platform:
+    """The platform of this host."""
+    return normalize(Platform(os=host.system().lower(), architecture=host.machine()))
+
+
+def candidates(platform: Platform) -> list[Platform]:
+    """What a machine of this platform runs, best first, itself included."""
+    wanted = normalize(platform)
+    os = wanted.os
+
+    def variants(architecture: str, numbers: list[int]) -> list[Platform]:
+        return [
+            normalize(Platform(os=os, architecture=architecture, variant=f"v{number}"))
+            for number in numbers
+        ]
+
+    if wanted.architecture == "amd64":
+        level = _number(wanted.variant, 1)
+        return [
+            *variants("amd64", list(range(level, 0, -1))),
+            Platform(os=os, architecture="386"),
+        ]
+    if wanted.architecture == "arm64":
+        level = _number(wanted.variant, 8)
+        return [
+            *variants("arm64", list(range(level, 7, -1))),
+            *variants("arm", [8, 7, 6, 5]),
+        ]
+    if wanted.architecture == "arm":
+        return variants("arm", list(range(_number(wanted.variant, 7), 4, -1)))
+    return [wanted]
+
+
+def rank(platform: Platform | None, wanted: list[Platform]) -> int | None:
+    """How well an entry serves: 0 is best, None not at all.
+
+    wanted: the candidates, best first. An entry without a platform is taken, last.
+    """
+    if platform is None:
+        return len(wanted)
+    entry = normalize(platform)
+    for position, candidate in enumerate(wanted):
+        if (entry.os, entry.architecture, entry.variant) == (
+            candidate.os,
+            candidate.architecture,
+            candidate.variant,
+        ):
+            return position
+    return None
+
+
+def _number(variant: str, fallback: int) -> int:
+    digits = variant.removeprefix("v").partition(".")[0]
+    return int(digits) if digits.isdigit() else fallback
