@@ -1,0 +1,52 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Regular expressions that a client may send: RE2, searched in linear time.
+
+Python's `re` takes exponential time on some patterns of twenty characters, and a
+filter of one client would stop the daemon for all. RE2 has no such patterns, and
+its dialect is the one that containerd's filters are written in. The only module
+that imports re2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import re2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+
+MAX_PATTERN = 4096
+"""Bytes that a pattern may have; compiling that many takes less than a millisecond."""
+
+_re2: Any = re2
+_options = _re2.Options()
+_options.log_errors = False
+_error: type[Exception] = _re2.error
+
+
+def compile_search(pattern: str) -> Callable[[str], bool]:
+    """A function that says whether `pattern` occurs anywhere in a string.
+
+    Raises ValueError with the reason when the pattern is none.
+    """
+    pattern = _encodable(pattern)
+    if len(pattern.encode()) > MAX_PATTERN:
+        raise ValueError(f"longer than {MAX_PATTERN} bytes")
+    try:
+        search = _re2.compile(pattern, _options).search
+    except _error as error:
+        reason: bytes = error.args[0]
+        raise ValueError(reason.decode("utf-8", "replace")) from None
+
+    def matches(text: str) -> bool:
+        try:
+            return search(text) is not None
+        except UnicodeEncodeError:
+            return search(_encodable(text)) is not None
+
+    return matches
+
+
+def _encodable(text: str) -> str:
+    """The text with undecodable bytes shown as U+FFFD, which is how Go sees them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
