@@ -1,0 +1,70 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The three messages of msgpack-RPC, and the names that pluggd gives a meaning.
+
+Plain values: what they say is the dispatcher's business. Nothing here knows how
+they are written (`decoder`, `encoder`) or carried.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+MAX_MSGID = 2**32 - 1
+
+ITEM = "$/item"
+"""`[msgid, value]` or `[msgid, value, stream]`: one item of a stream."""
+END = "$/end"
+"""`[msgid]` or `[msgid, stream]`: the caller has no more items."""
+CREDIT = "$/credit"
+"""`[msgid, n]` or `[msgid, n, stream]`: n more items may be sent."""
+CANCEL = "$/cancel"
+"""`[msgid]`: the caller does not want the answer any more; it comes all the same."""
+FDS = "$/fds"
+"""`[msgid, n]`: the next message carries n descriptors, which come with these bytes."""
+ERROR = "$/error"
+"""`[text]`: why the daemon closes the connection, when no request can be named."""
+
+HELLO = "rpc.v1.hello"
+
+ERROR_MAP = "error_map"
+FDS_FEATURE = "fds"
+STREAMS = "streams"
+FEATURES = (ERROR_MAP, FDS_FEATURE, STREAMS)
+"""What `rpc.v1.hello` may agree on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call. `params` as sent: by the convention `[arguments, metadata]`.
+
+    escaped: some str in it holds bytes that are no UTF-8, as lone surrogates
+    (PEP 383). Some clients send binary so; a field of text must refuse it.
+    """
+
+    msgid: int
+    method: str
+    params: Any
+    escaped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer to a call. `error` is nil for success, else text or a map."""
+
+    msgid: int
+    error: Any
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message without an answer. `escaped` as in Request."""
+
+    method: str
+    params: Any
+    escaped: bool = False
+
+
+Message: TypeAlias = Request | Response | Notification
