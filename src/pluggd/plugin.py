@@ -41,10 +41,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import pluggy
@@ -181,7 +182,7 @@ INLINE_ATTRIBUTE = "__pluggd_inline__"
 
 def inline(
     function: Callable[Concatenate[S, P], T],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+) -> Callable[Concatenate[S, P], CoroutineType[Any, Any, T]]:
     """Make a plain function a service method that never waits.
 
     The server calls the function itself, in its own task, so it must return within
@@ -193,12 +194,12 @@ def inline(
         return function(self, *args, **kwargs)
 
     setattr(face, INLINE_ATTRIBUTE, function)
-    return face
+    return face  # type: ignore[return-value]  # mypy has no name for what async def makes
 
 
 def inline_encoded(
     function: Callable[Concatenate[S, P], Encoded[T]],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+) -> Callable[Concatenate[S, P], CoroutineType[Any, Any, T]]:
     """As `inline`, for a function that returns stored bytes: the server sends them as
     they are, and a caller in process gets the decoded value."""
 
@@ -207,4 +208,4 @@ def inline_encoded(
         return function(self, *args, **kwargs).value
 
     setattr(face, INLINE_ATTRIBUTE, function)
-    return face
+    return face  # type: ignore[return-value]  # mypy has no name for what async def makes

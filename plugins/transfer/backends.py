@@ -1,0 +1,64 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The services that a transfer works with, and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pluggd.errors import DataLoss, ResourceExhausted
+from pluggd.model.record import Record
+from pluggd.services.content import Content
+from pluggd.services.images import Images
+from pluggd.services.leases import Leases
+from pluggd.services.metadata import Metadata
+
+
+class Config(Record, frozen=True):
+    """Limits of the transfer service."""
+
+    chunk_size: int = 1 << 20
+    """Bytes that are read, hashed and written at a time. Default 1 MiB."""
+
+    max_json: int = 20 << 20
+    """Bytes of index.json or manifest.json in an archive. Default 20 MiB."""
+
+    max_manifest: int = 8 << 20
+    """Bytes of one manifest, index or image configuration. Default 8 MiB."""
+
+    max_entries: int = 100_000
+    """Entries of one archive. Default 100000."""
+
+    lease_expiry: int = 86_400
+    """Seconds after which a transfer that died lets go of what it holds. Default one day."""
+
+
+@dataclass(frozen=True)
+class Backends:
+    """What the importer and the exporter are given."""
+
+    content: Content
+    images: Images
+    leases: Leases
+    metadata: Metadata
+    config: Config
+
+    async def read_blob(self, digest: str, what: str) -> bytes:
+        """A small blob, whole. Raises NotFound, ResourceExhausted over `max_manifest`."""
+        info = await self.content.info(digest=digest)
+        if info.size > self.config.max_manifest:
+            raise ResourceExhausted(
+                f"{what} {digest} has {info.size} bytes, over the limit of "
+                f"{self.config.max_manifest} (max_manifest): resource exhausted"
+            )
+        parts: list[bytes] = []
+        offset = 0
+        while offset < info.size:
+            chunk = await self.content.read(digest=digest, offset=offset)
+            if not chunk.data:
+                raise DataLoss(
+                    f"content {digest} ends at {offset} of {info.size} bytes"
+                )
+            parts.append(chunk.data)
+            offset += len(chunk.data)
+        return b"".join(parts)

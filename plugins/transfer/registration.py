@@ -1,0 +1,42 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What this plugin is called, what it needs and how it starts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from pluggd.plugin import Context, Registration, hookimpl
+from pluggd.services.content import CONTENT
+from pluggd.services.images import IMAGES
+from pluggd.services.leases import LEASES
+from pluggd.services.metadata import METADATA
+from pluggd.services.transfer import TRANSFER, Transfer
+from plugins.transfer.backends import Backends, Config
+from plugins.transfer.service import TransferService
+
+
+@asynccontextmanager
+async def start(ctx: Context[Config]) -> AsyncGenerator[Transfer]:
+    yield TransferService(
+        Backends(
+            content=ctx.get(CONTENT),
+            images=ctx.get(IMAGES),
+            leases=ctx.get(LEASES),
+            metadata=ctx.get(METADATA),
+            config=ctx.config,
+        )
+    )
+
+
+@hookimpl
+def pluggd_register() -> Registration[Transfer, Config]:
+    return Registration(
+        provides=TRANSFER,
+        id="local",
+        start=start,
+        config=Config,
+        requires=(METADATA, CONTENT, IMAGES, LEASES),
+        description="imports and exports OCI layouts and docker archives",
+    )
