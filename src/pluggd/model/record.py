@@ -14,7 +14,8 @@ requests (`pluggd.core.dispatch`).
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import msgspec
 
@@ -105,3 +106,34 @@ def to_plain(value: object) -> Any:
 def replace(record: R, **changes: Any) -> R:
     """A copy of a record with some fields changed."""
     return msgspec.structs.replace(record, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordField:
+    """One field of a record. `default` is meaningless when `required`."""
+
+    name: str
+    type: Any
+    required: bool
+    default: Any
+
+
+def is_record(type_: object) -> TypeGuard[type[Record]]:
+    """Whether a type (not a value) is a record."""
+    return isinstance(type_, type) and issubclass(type_, Record)
+
+
+def record_fields(type_: type[Record]) -> list[RecordField]:
+    """The fields of a record, in order, with their types resolved."""
+    found: list[RecordField] = []
+    for info in msgspec.structs.fields(type_):
+        default: Any = info.default
+        if info.default_factory is not msgspec.NODEFAULT:
+            default = info.default_factory()
+        required = default is msgspec.NODEFAULT
+        found.append(
+            RecordField(
+                info.encode_name, info.type, required, None if required else default
+            )
+        )
+    return found

@@ -21,7 +21,7 @@ _pack = Packer(unicode_errors="surrogateescape").pack
 
 NIL = b"\xc0"
 _RESPONSE = b"\x94\x01"
-_ITEM_HEAD = b"\x93\x02" + _pack(ITEM)
+_ITEM_HEAD = b"\x93\x02" + _pack(ITEM) + b"\x92"
 
 
 def encode_value(value: object) -> bytes:
@@ -63,18 +63,14 @@ def encode_notification(method: str, params: Sequence[object]) -> bytes:
     return _pack([2, method, list(params)])
 
 
-def encode_item(msgid: int, item: bytes, stream: str = "") -> bytes:
-    """An item of a stream around its encoded value. stream: "" for the first one."""
-    if stream:
-        return _ITEM_HEAD + b"\x93" + _pack(msgid) + item + _pack(stream)
-    return _ITEM_HEAD + b"\x92" + _pack(msgid) + item
+def encode_item(msgid: int, item: bytes) -> bytes:
+    """An item of a stream around its encoded value."""
+    return _ITEM_HEAD + _pack(msgid) + item
 
 
-def encode_credit(msgid: int, count: int, stream: str = "") -> bytes:
-    """Leave to send `count` more items. stream: "" for the first one."""
-    return encode_notification(
-        CREDIT, [msgid, count, stream] if stream else [msgid, count]
-    )
+def encode_credit(msgid: int, count: int) -> bytes:
+    """Leave to send `count` more items."""
+    return encode_notification(CREDIT, [msgid, count])
 
 
 def encode_fds(msgid: int, count: int) -> bytes:

@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 MAX_MSGID = 2**32 - 1
 
 ITEM = "$/item"
-"""`[msgid, value]` or `[msgid, value, stream]`: one item of a stream."""
+"""`[msgid, value]`: one item of the stream of a call."""
 END = "$/end"
-"""`[msgid]` or `[msgid, stream]`: the caller has no more items."""
+"""`[msgid]`: the caller has no more items."""
 CREDIT = "$/credit"
-"""`[msgid, n]` or `[msgid, n, stream]`: n more items may be sent."""
+"""`[msgid, n]`: n more items may be sent."""
 CANCEL = "$/cancel"
 """`[msgid]`: the caller does not want the answer any more; it comes all the same."""
 FDS = "$/fds"

@@ -1,0 +1,415 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a service is, read from its Protocol: the one source of all other forms.
+
+The dispatcher binds arguments by it, the client's stubs call by it, and
+`introspection.v1.describe` and docs/rpc.md print it. It reads declarations and
+nothing else: which plugin serves them, and how, is not known here.
+
+Names on the wire are those of the Protocol without a trailing underscore, which
+Python needs for words of its own (`import_` is `import`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pluggd import errors
+from pluggd.model.record import Encoded, Record, is_record, record_fields, to_plain
+from pluggd.services.kind import Kind
+from pluggd.services.rpc import RPC_ATTRIBUTE, Fd, Receive, RpcOptions, Send
+
+ITEM_CREDIT = 64
+"""Items that a side may send before it gets credit."""
+
+CHUNK_CREDIT = 8
+"""The same for streams whose items hold bytes."""
+
+CHUNK_SIZE = 1024 * 1024
+"""Bytes in one item of a stream of bytes, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An argument of a method. `default` is meaningless when `required`."""
+
+    name: str
+    """On the wire."""
+    attribute: str
+    """In Python."""
+    type: Any
+    required: bool
+    default: Any
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One direction of items. `item` is their type, without `Encoded`.
+
+    credit: how many may be sent before `$/credit` comes. chunk: bytes in an item, at
+    most, for a stream of bytes; else 0.
+    """
+
+    attribute: str
+    item: Any
+    credit: int
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSchema:
+    """A method. `name` is the whole name on the wire, `attribute` that in Python.
+
+    result: its type, `type(None)` for none; key: what wraps it on the wire, or "".
+    sends: items to the caller; receives: items from the caller.
+    fds: the arguments that are descriptors; result_fds: where the result has some, as
+    paths of field names. errors: the codes that its text names.
+    """
+
+    name: str
+    attribute: str
+    doc: str
+    namespaced: bool
+    parameters: tuple[Parameter, ...]
+    sends: Stream | None
+    receives: Stream | None
+    result: Any
+    key: str
+    fds: tuple[str, ...]
+    result_fds: tuple[tuple[str, ...], ...]
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSchema:
+    """A service and its methods, in order of declaration. Empty for a kind that serves
+    nothing."""
+
+    name: str
+    kind: str
+    doc: str
+    methods: tuple[MethodSchema, ...]
+
+    def method(self, attribute: str) -> MethodSchema:
+        """By its name in Python. Raises KeyError."""
+        for method in self.methods:
+            if method.attribute == attribute:
+                return method
+        raise KeyError(attribute)
+
+    def records(self) -> list[type[Record]]:
+        """The records that its methods mention, each once, users before parts."""
+        found: dict[type[Record], None] = {}
+        for method in self.methods:
+            for parameter in method.parameters:
+                _collect(parameter.type, found)
+            for stream in (method.receives, method.sends):
+                if stream is not None:
+                    _collect(stream.item, found)
+            _collect(method.result, found)
+        return list(found)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain maps for introspection; docs/rpc.md lists the keys."""
+        return {
+            "service": self.name,
+            "kind": self.kind,
+            "doc": self.doc,
+            "methods": [_describe_method(method) for method in self.methods],
+            "records": [describe_record(record) for record in self.records()],
+        }
+
+
+@functools.cache
+def service_schema(kind: Kind[Any]) -> ServiceSchema:
+    """The schema of a kind. Raises TypeError for a declaration that cannot be served."""
+    interface: Any = kind.interface
+    return ServiceSchema(
+        name=kind.service,
+        kind=kind.name,
+        doc=_doc(interface),
+        methods=tuple(_methods(kind.service, interface)),
+    )
+
+
+def wire_name(attribute: str) -> str:
+    """The name on the wire of a name in Python."""
+    return attribute.removesuffix("_")
+
+
+def _methods(service: str, interface: Any) -> Iterator[MethodSchema]:
+    seen: set[str] = set()
+    bases: tuple[type, ...] = interface.__mro__
+    for base in reversed(bases):
+        members: dict[str, Any] = dict(vars(base))
+        for attribute, function in members.items():
+            options = getattr(function, RPC_ATTRIBUTE, None)
+            if isinstance(options, RpcOptions) and attribute not in seen:
+                seen.add(attribute)
+                yield _method(service, attribute, function, options)
+
+
+def _method(
+    service: str, attribute: str, function: Any, options: RpcOptions
+) -> MethodSchema:
+    where = f"{service}.{attribute}"
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"{where} must be declared async def")
+    hints = get_type_hints(function, include_extras=True)
+    doc = _doc(function)
+    signature = inspect.signature(function)
+    names = [name for name in signature.parameters if name != "self"]
+    docs = split_docs(doc, names)
+    parameters: list[Parameter] = []
+    sends: list[Stream] = []
+    receives: list[Stream] = []
+    fds: list[str] = []
+    for name in names:
+        parameter = signature.parameters[name]
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise TypeError(f"{where}: parameter {name} must be keyword-only")
+        type_ = hints[name]
+        origin = get_origin(type_)
+        if origin is Send:
+            sends.append(_stream(name, type_))
+            continue
+        if origin is Receive:
+            receives.append(_stream(name, type_))
+            continue
+        if strip_optional(type_) is Fd:
+            fds.append(wire_name(name))
+        elif any(_fd_paths(type_)):
+            raise TypeError(f"{where}: a descriptor must be an argument of its own")
+        required = parameter.default is inspect.Parameter.empty
+        parameters.append(
+            Parameter(
+                name=wire_name(name),
+                attribute=name,
+                type=type_,
+                required=required,
+                default=None if required else parameter.default,
+                doc=docs.get(name, ""),
+            )
+        )
+    if len(sends) > 1 or len(receives) > 1:
+        raise TypeError(f"{where}: at most one stream in each direction")
+    result = hints.get("return", type(None))
+    if options.result is None and not _is_map_or_nil(result):
+        raise TypeError(f"{where}: a result that is no record needs rpc(result=...)")
+    return MethodSchema(
+        name=f"{service}.{wire_name(attribute)}",
+        attribute=attribute,
+        doc=doc,
+        namespaced=options.namespaced,
+        parameters=tuple(parameters),
+        sends=sends[0] if sends else None,
+        receives=receives[0] if receives else None,
+        result=result,
+        key=options.result or "",
+        fds=tuple(fds),
+        result_fds=tuple(_fd_paths(result)),
+        errors=_errors_of(doc),
+    )
+
+
+def _stream(attribute: str, type_: Any) -> Stream:
+    item = get_args(type_)[0]
+    if get_origin(item) is Encoded:
+        item = get_args(item)[0]
+    chunk = CHUNK_SIZE if item is bytes else 0
+    credit = CHUNK_CREDIT if has_bytes(item) else ITEM_CREDIT
+    return Stream(attribute, item, credit, chunk)
+
+
+def _is_map_or_nil(type_: Any) -> bool:
+    type_ = strip_optional(type_)
+    return type_ is type(None) or is_record(type_) or get_origin(type_) in MAPS
+
+
+# --- types
+
+LISTS = (list, Sequence)
+MAPS = (dict, Mapping)
+
+
+def strip_optional(type_: Any) -> Any:
+    """`T` of `T | None`; any other type as it is."""
+    if get_origin(type_) in (Union, types.UnionType):
+        rest = [part for part in get_args(type_) if part is not type(None)]
+        if len(rest) == 1:
+            return rest[0]
+    return type_
+
+
+def parts_of(type_: Any) -> tuple[Any, ...]:
+    """The types that a container or union is made of."""
+    origin = get_origin(type_)
+    if origin in (*LISTS, *MAPS, Union, types.UnionType, Encoded):
+        return get_args(type_)
+    return ()
+
+
+def has_bytes(type_: Any) -> bool:
+    """Whether values of a type hold bytes that are declared as such."""
+    return any(part is bytes for part in _walk(type_))
+
+
+def _walk(type_: Any) -> Iterator[Any]:
+    """A type and all that it is made of, each once."""
+    seen: list[Any] = []
+    todo = [type_]
+    while todo:
+        current = todo.pop(0)
+        if current in seen:
+            continue
+        seen.append(current)
+        yield current
+        todo.extend(parts_of(current))
+        if is_record(current):
+            todo.extend(field.type for field in record_fields(current))
+
+
+def _collect(type_: Any, found: dict[type[Record], None]) -> None:
+    for part in _walk(type_):
+        if is_record(part):
+            found[part] = None
+
+
+def _fd_paths(
+    type_: Any, path: tuple[str, ...] = (), inside: tuple[Any, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    type_ = strip_optional(type_)
+    if type_ is Fd:
+        yield path
+    elif is_record(type_) and type_ not in inside:
+        for field in record_fields(type_):
+            yield from _fd_paths(field.type, (*path, field.name), (*inside, type_))
+
+
+_NAMES = {
+    str: "str",
+    int: "int",
+    bool: "bool",
+    float: "float",
+    bytes: "bytes",
+    type(None): "nil",
+    Any: "any",
+    Fd: "fd",
+}
+
+
+def type_name(type_: Any) -> str:
+    """A type in the words of the schema: `str`, `list[Image]`, `map[str]`, `int | nil`."""
+    if type_ in _NAMES:
+        return _NAMES[type_]
+    origin = get_origin(type_)
+    arguments = get_args(type_)
+    if origin in LISTS:
+        return f"list[{type_name(arguments[0])}]"
+    if origin in MAPS:
+        return f"map[{type_name(arguments[1])}]"
+    if origin in (Union, types.UnionType):
+        return " | ".join(type_name(part) for part in arguments)
+    if origin is Literal:
+        return " | ".join(f'"{part}"' for part in arguments)
+    if origin is Encoded:
+        return type_name(arguments[0])
+    if is_record(type_):
+        return type_.__name__
+    raise TypeError(f"{type_!r} has no form on the wire")
+
+
+# --- texts
+
+
+def _doc(thing: Any) -> str:
+    return inspect.cleandoc(thing.__doc__ or "")
+
+
+def split_docs(doc: str, names: Iterable[str]) -> dict[str, str]:
+    """What a text says of each name, where it says it as `name: ...`.
+
+    Such a part begins a line or follows a full stop, and ends at the next one or at
+    the end of its paragraph.
+    """
+    words = "|".join(re.escape(name) for name in names)
+    if not words:
+        return {}
+    found: dict[str, str] = {}
+    begin = re.compile(rf"(?:^|(?<=\. )|(?<=; ))({words}): ")
+    for paragraph in doc.split("\n\n"):
+        text = " ".join(line.strip() for line in paragraph.splitlines())
+        pieces = begin.split(text)
+        for name, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+            found[name] = piece.partition(" Raises ")[0].strip().rstrip(";")
+    return found
+
+
+_CLASS_NAMES = {cls.__name__.rstrip("_"): code for code, cls in errors.CLASSES.items()}
+
+
+def _errors_of(doc: str) -> tuple[str, ...]:
+    words = re.findall(r"\b[A-Z]\w+", doc)
+    return tuple(dict.fromkeys(_CLASS_NAMES[w] for w in words if w in _CLASS_NAMES))
+
+
+def _describe_method(method: MethodSchema) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": method.name,
+        "doc": method.doc,
+        "namespaced": method.namespaced,
+        "params": [_describe_parameter(p) for p in method.parameters],
+        "result": type_name(method.result),
+        "result_key": method.key,
+        "errors": list(method.errors),
+    }
+    for direction, stream in (("sends", method.sends), ("receives", method.receives)):
+        if stream is not None:
+            described[direction] = {
+                "item": type_name(stream.item),
+                "credit": stream.credit,
+                "max_bytes": stream.chunk,
+            }
+    return described
+
+
+def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": parameter.name,
+        "type": type_name(parameter.type),
+        "required": parameter.required,
+        "doc": parameter.doc,
+    }
+    if not parameter.required:
+        described["default"] = _plain(parameter.default)
+    return described
+
+
+def describe_record(record: type[Record]) -> dict[str, Any]:
+    """A record as plain maps."""
+    doc = _doc(record)
+    fields = record_fields(record)
+    docs = split_docs(doc, [field.name for field in fields])
+    described: list[dict[str, Any]] = []
+    for field in fields:
+        entry: dict[str, Any] = {
+            "name": field.name,
+            "type": type_name(field.type),
+            "required": field.required,
+            "doc": docs.get(field.name, ""),
+        }
+        if not field.required:
+            entry["default"] = _plain(field.default)
+        described.append(entry)
+    return {"name": record.__name__, "doc": doc, "fields": described}
+
+
+def _plain(default: object) -> object:
+    return list(default) if isinstance(default, tuple) else to_plain(default)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
