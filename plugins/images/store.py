@@ -1,0 +1,163 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Image records in the metadata store, with their references and their events.
+
+Each change is one transaction: the record, what it keeps alive, and the event. The
+store knows content only by digest and collection only as something to ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pluggd.errors import AlreadyExists, FailedPrecondition, NotFound
+from pluggd.model.events import Event, ImageCreate, ImageDelete, ImageUpdate
+from pluggd.model.filters import parse_filters
+from pluggd.model.record import Encoded, decode, replace
+from pluggd.model.references import expiry
+from pluggd.objects.pages import check_limit, encoded_page, record_test
+from pluggd.objects.records import check_text, label_edges, stored_form
+from pluggd.plugin import inline_encoded
+from pluggd.services import call
+from pluggd.services.gc import Gc
+from pluggd.services.images import Image, ImageList
+from pluggd.services.metadata import (
+    CONTENT,
+    FOREVER,
+    IMAGE,
+    NEVER,
+    Edge,
+    Metadata,
+    Node,
+    Transaction,
+)
+from plugins.images.fields import adaptor, check_update, updated
+from plugins.images.validation import normalized, validate_image, validate_name
+
+TABLE = "images"
+
+
+class ImageStore:
+    """The image service. `find_gc` gives the policy that `sync` waits for, if any."""
+
+    def __init__(self, metadata: Metadata, find_gc: Callable[[], Gc | None]) -> None:
+        self._metadata = metadata
+        self._find_gc = find_gc
+
+    async def create(self, *, image: Image) -> Image:
+        namespace = call.namespace()
+        validate_name(image)
+        validate_image(image)
+        check_text(image.name, "Image.Name")
+
+        def change(txn: Transaction) -> Image:
+            if txn.get(TABLE, namespace, image.name) is not None:
+                raise AlreadyExists(f'image "{image.name}": already exists')
+            created = replace(normalized(image), created_at=txn.now, updated_at=txn.now)
+            _write(txn, namespace, created)
+            _emit(txn, namespace, ImageCreate(name=created.name, labels=created.labels))
+            return created
+
+        return await self._metadata.update(change)
+
+    @inline_encoded
+    def get(self, *, name: str) -> Encoded[Image]:
+        namespace = call.namespace()
+        record = self._metadata.read(lambda view: view.get(TABLE, namespace, name))
+        if record is None:
+            raise _not_found(name)
+        return Encoded(record, Image)
+
+    @inline_encoded
+    def list(
+        self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
+    ) -> Encoded[ImageList]:
+        namespace = call.namespace()
+        check_limit(limit)
+        matches = record_test(parse_filters(filters), adaptor)
+        return self._metadata.read(
+            lambda view: encoded_page(
+                ImageList,
+                "images",
+                view.scan(TABLE, namespace, after=after),
+                limit=limit,
+                matches=matches,
+            )
+        )
+
+    async def update(self, *, image: Image, fields: Sequence[str] = ()) -> Image:
+        namespace = call.namespace()
+        validate_name(image)
+        check_update(image, fields)
+
+        def change(txn: Transaction) -> Image:
+            record = txn.get(TABLE, namespace, image.name)
+            if record is None:
+                raise _not_found(image.name)
+            changed = updated(decode(record, Image), image, fields)
+            validate_image(changed)
+            changed = replace(changed, updated_at=txn.now)
+            _write(txn, namespace, changed)
+            _emit(txn, namespace, ImageUpdate(name=changed.name, labels=changed.labels))
+            return changed
+
+        return await self._metadata.update(change)
+
+    async def delete(self, *, name: str, sync: bool = False, target: str = "") -> None:
+        namespace = call.namespace()
+        gc = self._find_gc() if sync else None
+        if sync and gc is None:
+            raise FailedPrecondition(
+                f'image "{name}": sync needs a garbage collection policy, and none '
+                "is loaded; delete without sync: failed precondition"
+            )
+
+        def change(txn: Transaction) -> None:
+            record = txn.get(TABLE, namespace, name)
+            if record is None:
+                raise _not_found(name)
+            digest = decode(record, Image).target.digest
+            if target not in ("", digest):
+                raise NotFound(
+                    f'image "{name}" has target {digest}, not {target}: not found'
+                )
+            node = Node(IMAGE, namespace, name)
+            txn.release(node)
+            txn.drop_node(node)
+            collect(txn, node)
+
+        await self._metadata.update(change, reclaim=True)
+        if gc is not None:
+            await gc.run(wait=True)
+
+
+def collect(txn: Transaction, node: Node) -> None:
+    """Remove the record of an image, and say so; also for those that expired."""
+    txn.delete(TABLE, node.namespace, node.name)
+    _emit(txn, node.namespace, ImageDelete(name=node.name))
+
+
+def _write(txn: Transaction, namespace: str, image: Image) -> None:
+    """Store the record and state what it keeps; an expiring one goes on the lease."""
+    record = stored_form(image, f'image "{image.name}"')
+    expires = expiry(image.labels)
+    node = Node(IMAGE, namespace, image.name)
+    txn.put(TABLE, namespace, image.name, record)
+    txn.set_node(
+        node,
+        [
+            Edge(Node(CONTENT, namespace, image.target.digest)),
+            *label_edges(namespace, image.labels),
+        ],
+        root_until=FOREVER if expires is None else max(expires, NEVER),
+    )
+    if expires is not None:
+        txn.hold(node)
+
+
+def _emit(txn: Transaction, namespace: str, event: Event) -> None:
+    txn.emit(namespace, event.TOPIC, event.TYPE, event)
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f'image "{name}": not found')

@@ -1,0 +1,48 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the record stores share when they write.
+
+One record, its canonical bytes, and the edges that its labels state. What a record
+means is the store's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pluggd.errors import InvalidArgument
+from pluggd.model.record import Record, encode
+from pluggd.model.references import references
+from pluggd.services.metadata import Edge, Node
+
+
+def stored_form(record: Record, what: str) -> bytes:
+    """The bytes under which a record is stored.
+
+    Raises InvalidArgument, beginning with `what`, for what no client could read
+    back: text that is not UTF-8, a number beyond 64 bits.
+    """
+    try:
+        return encode(record)
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{what}: text must be UTF-8: invalid argument") from None
+    except OverflowError:
+        raise InvalidArgument(
+            f"{what}: numbers must fit 64 bits: invalid argument"
+        ) from None
+
+
+def check_text(text: str, what: str) -> None:
+    """Raises InvalidArgument for a name that no client could read back."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{what}: text must be UTF-8: invalid argument") from None
+
+
+def label_edges(namespace: str, labels: Mapping[str, str]) -> list[Edge]:
+    """The edges that labels state (`model.references`), within their namespace."""
+    return [
+        Edge(Node(found.type, namespace, found.key), back=found.back)
+        for found in references(labels)
+    ]
