@@ -1,2 +1,7 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
+"""For those who test a plugin, or with one: a real daemon, fakes, fixtures."""
+
+from pluggd.testing.daemon import RunningDaemon, running_daemon
+
+__all__ = ["RunningDaemon", "running_daemon"]

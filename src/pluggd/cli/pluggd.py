@@ -1,0 +1,149 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command `pluggd`: the daemon, and what can be asked without one.
+
+Exit codes are a promise (docs/operating.md). Everything heavy is imported by the
+command that needs it, so that `pluggd version` costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from pluggd import __version__
+
+if TYPE_CHECKING:
+    from pluggd.core.config import Configuration, Sources
+    from pluggd.core.discovery import Found
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 3
+EXIT_RUNNING = 4
+EXIT_REFUSED = 5
+EXIT_STUCK = 6
+
+_config_option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration file; default: /etc/pluggd/config.toml or the user's own.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """A daemon made of plugins. `pluggd run` starts it, `pluggctl` talks to it."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"pluggd {__version__}")
+
+
+@main.command()
+@_config_option
+@click.option("--root", type=click.Path(path_type=Path), help="What survives a reboot.")
+@click.option("--state", type=click.Path(path_type=Path), help="What need not.")
+@click.option("--address", type=click.Path(path_type=Path), help="The unix socket.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-format", type=click.Choice(["text", "json"]))
+def run(
+    config: Path | None,
+    root: Path | None,
+    state: Path | None,
+    address: Path | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT."""
+    flags: dict[tuple[str, ...], Any] = {
+        ("root",): str(root.absolute()) if root else None,
+        ("state",): str(state.absolute()) if state else None,
+        ("rpc", "address"): str(address.absolute()) if address else None,
+        ("log", "level"): log_level,
+        ("log", "format"): log_format,
+    }
+    _, configuration, found = _configured(
+        config, {key: value for key, value in flags.items() if value is not None}
+    )
+    from pluggd.cli.run import run_daemon
+
+    sys.exit(run_daemon(configuration, found))
+
+
+@main.group(name="config")
+def config_group() -> None:
+    """Look at configurations; nothing is started."""
+
+
+@config_group.command()
+def default() -> None:
+    """Print the documented default configuration."""
+    from pluggd.core.discovery import discover
+    from pluggd.core.toml_text import default_text
+
+    click.echo(default_text(discover()), nl=False)
+
+
+@config_group.command()
+@_config_option
+def dump(config: Path | None) -> None:
+    """Print every value that counts, and where it comes from."""
+    from pluggd.core.toml_text import dump_text
+
+    _, configuration, _ = _configured(config, {})
+    click.echo(dump_text(configuration), nl=False)
+
+
+@config_group.command()
+@_config_option
+def check(config: Path | None) -> None:
+    """Find mistakes; exit code 3 when there are any."""
+    sources, configuration, found = _configured(config, {})
+    for warning in configuration.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    files = ", ".join(str(file) for file in sources.files) or "no file, all defaults"
+    click.echo(f"ok: {files} ({len(found)} plugins)")
+
+
+@main.command()
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def plugins(config: Path | None, as_json: bool) -> None:
+    """List what would be started, in order, and what would not, and why."""
+    from pluggd.cli.plan import plan_rows, plan_text
+
+    _, configuration, found = _configured(config, {})
+    rows = plan_rows(configuration, found)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo(plan_text(rows), nl=False)
+
+
+def _configured(
+    file: Path | None, flags: dict[tuple[str, ...], Any]
+) -> tuple[Sources, Configuration, list[Found]]:
+    from pluggd.core.config import configure, load, settings_of
+    from pluggd.core.discovery import discover
+    from pluggd.errors import InvalidArgument
+
+    try:
+        sources = load(file, flags)
+        settings = settings_of(sources)
+        found = discover([Path(directory) for directory in settings.plugin_dirs])
+        return sources, configure(sources, settings, found), found
+    except InvalidArgument as error:
+        _fail(error.message, EXIT_CONFIG)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
+        click.echo(f"pluggd: {line}", err=True)
+    sys.exit(code)

@@ -1,0 +1,66 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`pluggd run`: a daemon object, signals, and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import trio
+
+from pluggd.cli.pluggd import EXIT_FAILED, EXIT_REFUSED, EXIT_RUNNING, EXIT_STUCK
+from pluggd.core.config import Configuration
+from pluggd.core.daemon import Daemon, StartRefused
+from pluggd.core.discovery import Found
+from pluggd.core.locks import AlreadyRunning
+from pluggd.core.log import Log, make_log
+from pluggd.core.signals import handled
+from pluggd.errors import PluggdError
+
+
+def run_daemon(configuration: Configuration, found: Sequence[Found]) -> int:
+    """Run until stopped; the exit code of the process."""
+    settings = configuration.settings.log
+    log = make_log(settings.level, settings.format)
+    # The process is ours here: what libraries warn of goes the same way.
+    for handler in log.logger.handlers:
+        logging.getLogger().addHandler(handler)
+    try:
+        trio.run(_run, configuration, found, log)
+    except AlreadyRunning as error:
+        return _failed(log, error, EXIT_RUNNING)
+    except StartRefused as error:
+        return _failed(log, error, EXIT_REFUSED)
+    except PluggdError as error:
+        return _failed(log, error, EXIT_FAILED)
+    return 0
+
+
+async def _run(configuration: Configuration, found: Sequence[Found], log: Log) -> None:
+    refused: PluggdError | None = None
+    daemon = Daemon(configuration, found, log=log, stuck=_leave)
+    async with trio.open_nursery() as nursery:
+        with handled(daemon, nursery):
+            try:
+                await daemon.run()
+            except PluggdError as error:
+                refused = error
+            nursery.cancel_scope.cancel()
+    if refused is not None:
+        raise refused
+
+
+def _leave(uris: list[str]) -> None:
+    """Only the end of the process ends code that does not end by itself; all others
+    have stopped by now, and the kernel drops the locks."""
+    sys.stderr.flush()
+    os._exit(EXIT_STUCK)
+
+
+def _failed(log: Log, error: PluggdError, code: int) -> int:
+    for line in error.message.splitlines():
+        log.error(line.strip())
+    return code

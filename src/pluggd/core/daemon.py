@@ -1,0 +1,297 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One daemon: its locks, its plugins, its socket, from start to stop.
+
+The object is all there is; two of them in a process never meet. It is told to stop by
+`stop`, by a signal (`pluggd.core.signals`) or by being cancelled, and does the same each
+time: answer what is running, stop plugins in reverse order, remove the socket, unlock.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import trio
+
+import pluggd
+from pluggd.core.config import Configuration
+from pluggd.core.directories import ROOT_MODE, STATE_MODE, identity, make_directory
+from pluggd.core.discovery import Found, reject_clashes
+from pluggd.core.lifecycle import Deadlines, Lifecycle, place
+from pluggd.core.listener import open_listener, validate_address
+from pluggd.core.locks import locked
+from pluggd.core.log import Log
+from pluggd.core.notify import notify
+from pluggd.core.services import Services
+from pluggd.core.status import Status
+from pluggd.core.table import Row, Table
+from pluggd.core.watchdog import Watchdog
+from pluggd.errors import FailedPrecondition, PluggdError
+from pluggd.plugin import Context, NoConfig, Registration
+from pluggd.services.daemon import DAEMON
+from pluggd.services.daemon import Daemon as DaemonProtocol
+from pluggd.services.introspection import Health, PluginInfo, ServerInfo
+
+
+class StartRefused(FailedPrecondition):
+    """A required plugin is not ok, or any in strict mode; the message has a line each."""
+
+
+class Daemon:
+    """See `pluggd.services.daemon.Daemon` for what plugins see of it."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        found: Sequence[Found],
+        *,
+        log: Log,
+        stuck: Callable[[list[str]], None] = lambda uris: None,
+    ) -> None:
+        """found: what discovery found, the core's own provider is added here.
+        stuck: called at the very end with the plugins whose tasks would not end; if
+        it returns, `run` goes on waiting for them."""
+        self.configuration = configuration
+        self.log = log
+        self.table = make_table(configuration, [*found, self._own_plugin()], log)
+        self.services = Services(self.table, configuration.settings, log)
+        self._stuck = stuck
+        self._stop_asked = trio.Event()
+        self._lifecycle: Lifecycle | None = None
+        self._started_at = time.time_ns()
+        self._uuid = ""
+
+    @property
+    def address(self) -> str:
+        """The path of the socket."""
+        return str(self.configuration.address)
+
+    # --- what plugins see
+
+    def plugins(self) -> Sequence[PluginInfo]:
+        return self.table.infos()
+
+    def server(self) -> ServerInfo:
+        return ServerInfo(
+            uuid=self._uuid,
+            pid=os.getpid(),
+            version=pluggd.__version__,
+            python=sys.version.partition(" ")[0],
+            root=str(self.configuration.root),
+            state=str(self.configuration.state),
+            address=self.address,
+            started_at=self._started_at,
+            uptime=time.time_ns() - self._started_at,
+        )
+
+    def describe(self, service: str = "") -> list[dict[str, Any]]:
+        return self.services.describe(service)
+
+    def health(self, service: str = "") -> Health:
+        return self.services.health(service)
+
+    # --- life
+
+    def stop(self, reason: str = "asked") -> None:
+        """Begin to stop, also in the middle of the start. Safe to call twice."""
+        if self._stop_asked.is_set():
+            return
+        self.log.info("daemon stopping", extra={"reason": reason})
+        notify("STOPPING=1")
+        self._stop_asked.set()
+        if self._lifecycle is not None:
+            self._lifecycle.interrupt()
+
+    def hurry(self) -> None:
+        """Stop, and do not wait for anybody who takes his time."""
+        self.stop("hurried")
+        self.log.warning("daemon stopping in a hurry")
+        self.services.grace = 0.0
+        self.services.hurry.set()
+        if self._lifecycle is not None:
+            self._lifecycle.hurry()
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[Daemon] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run until told to stop; reports as started when the socket answers.
+
+        Raises AlreadyRunning, StartRefused, or FailedPrecondition when directories or
+        the socket cannot be had. Being cancelled stops it in the same order.
+        """
+        configuration = self.configuration
+        validate_address(configuration.address)
+        make_directory(configuration.root, ROOT_MODE, "root")
+        make_directory(configuration.state, STATE_MODE, "state")
+        make_directory(configuration.address.parent, STATE_MODE, "address")
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(
+                locked(
+                    configuration.root / "pluggd.lock",
+                    f"root {configuration.root}",
+                    "choose another --root",
+                )
+            )
+            address = configuration.address
+            await stack.enter_async_context(
+                locked(
+                    address.with_name(address.name + ".lock"),
+                    f"socket {address}",
+                    "choose another --address",
+                )
+            )
+            self._uuid = identity(configuration.root)
+            # What ends the daemon is raised outside the nurseries, so that callers see
+            # the error itself and not a group with it inside.
+            refused: PluggdError | None = None
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self._stop_when_cancelled)
+                # From here on, cancellation arrives as a request to stop: otherwise it
+                # would reach all plugins at once, in no order.
+                with trio.CancelScope(shield=True):
+                    refused = await self._run_plugins(task_status)
+                watching.cancel_scope.cancel()
+        if refused is not None:
+            raise refused
+        self.log.info("daemon stopped")
+
+    async def _stop_when_cancelled(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.stop("cancelled")
+
+    async def _run_plugins(
+        self, task_status: trio.TaskStatus[Daemon]
+    ) -> PluggdError | None:
+        settings = self.configuration.settings
+        watchdog = Watchdog(self._report_blocked)
+        try:
+            async with trio.open_nursery() as lives:
+                self._lifecycle = lifecycle = Lifecycle(
+                    self.table,
+                    lives,
+                    deadlines=Deadlines(
+                        settings.start_deadline,
+                        settings.stop_deadline,
+                        settings.shutdown_deadline,
+                    ),
+                    log=self.log,
+                    root=self.configuration.root,
+                    state=self.configuration.state,
+                    watchdog=watchdog,
+                )
+                refused: PluggdError | None = None
+                try:
+                    await self._serve(lifecycle, task_status)
+                except PluggdError as error:
+                    refused = error
+                finally:
+                    self._stop_asked.set()
+                    self.services.close()
+                    stuck = await lifecycle.stop()
+                    if stuck:
+                        self.log.error(
+                            "plugins would not stop",
+                            extra={"plugins": ", ".join(stuck)},
+                        )
+                        self._stuck(stuck)
+            return refused
+        finally:
+            watchdog.close()
+
+    async def _serve(
+        self, lifecycle: Lifecycle, task_status: trio.TaskStatus[Daemon]
+    ) -> None:
+        for warning in self.configuration.warnings:
+            self.log.warning("configuration may be wrong", extra={"reason": warning})
+        if self._stop_asked.is_set():
+            return
+        await lifecycle.start()
+        if self._stop_asked.is_set():
+            return
+        self._refuse_if_required()
+        rpc = self.configuration.settings.rpc
+        self.services.open()
+        async with open_listener(
+            self.configuration.address, uid=rpc.uid, gid=rpc.gid, mode=rpc.mode
+        ) as listener, self.services.served(listener):
+            counts = self._counts()
+            self.log.info(
+                "daemon ready",
+                extra={
+                    "address": self.address,
+                    "took_ms": (time.time_ns() - self._started_at) // 1_000_000,
+                    **counts,
+                },
+            )
+            status = ", ".join(f"{count} {name}" for name, count in counts.items())
+            notify(f"READY=1\nSTATUS=plugins: {status}")
+            task_status.started(self)
+            await self._stop_asked.wait()
+
+    def _counts(self) -> dict[str, int]:
+        statuses = [row.status.value for row in self.table.rows]
+        return {status: statuses.count(status) for status in sorted(set(statuses))}
+
+    def _refuse_if_required(self) -> None:
+        settings = self.configuration.settings
+        refused: list[Row] = []
+        for row in self.table.rows:
+            required = row.uri in settings.required_plugins or (
+                settings.strict and row.status is not Status.DISABLED
+            )
+            if required and row.status is not Status.OK:
+                refused.append(row)
+        missing = sorted(
+            set(settings.required_plugins) - {row.uri for row in self.table.rows}
+        )
+        lines = [
+            f"{row.uri}: {row.status.value}: {row.state.reason}" for row in refused
+        ]
+        lines += [f"{uri}: not found" for uri in missing]
+        if lines:
+            what = "strict mode" if settings.strict else "required_plugins"
+            raise StartRefused(
+                f"the daemon does not start ({what}), because of {len(lines)} plugins:\n"
+                + "\n".join(f"  {line}" for line in lines)
+            )
+
+    def _report_blocked(self, name: str, stack: str) -> None:
+        self.log.error(
+            "plugin blocks the daemon: it does not return to trio\n%s",
+            stack,
+            extra={"plugin": name},
+        )
+
+    def _own_plugin(self) -> Found:
+        daemon = self
+
+        @asynccontextmanager
+        async def start(ctx: Context[NoConfig]) -> AsyncGenerator[DaemonProtocol]:
+            yield daemon
+
+        registration = Registration(
+            provides=DAEMON,
+            id="core",
+            start=start,
+            description="What the daemon tells plugins about itself.",
+        )
+        return Found("core", __file__, "bundled", registration)
+
+
+def make_table(configuration: Configuration, found: Sequence[Found], log: Log) -> Table:
+    """The table with everything decided that needs no start."""
+    disabled = configuration.settings.disabled_plugins
+    rows = [
+        Row(one, configuration.records.get(one.uri, NoConfig()))
+        for one in reject_clashes(found, disabled)
+    ]
+    table = Table(rows, configuration.selected)
+    place(table, disabled, log)
+    return table

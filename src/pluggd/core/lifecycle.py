@@ -1,0 +1,387 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Starts plugins in order, keeps what they do apart, and stops them in reverse.
+
+Each plugin lives in one task of its own, which enters its start, waits, and leaves it:
+so cancel scopes and nurseries that it opens stay its own, and whatever it raises ends
+there. Nothing here knows of sockets or files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from pluggd.core.context import PluginContext
+from pluggd.core.failure import Failure, failure_of
+from pluggd.core.graph import Node, plan
+from pluggd.core.log import Log
+from pluggd.core.protocols import mismatches
+from pluggd.core.status import Status
+from pluggd.core.table import Row, Table
+from pluggd.core.watchdog import Watchdog
+from pluggd.plugin import Registration, Skip
+
+# Seconds that a cancelled plugin gets to notice it; cleaning up takes no longer.
+PATIENCE = 1.0
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds: of each start, of each stop, and of all stops together."""
+
+    start: float = 30.0
+    stop: float = 10.0
+    shutdown: float = 60.0
+
+
+@dataclass(eq=False)
+class _Life:
+    """One plugin between the beginning of its start and the end of its stop."""
+
+    row: Row
+    registration: Registration[Any, Any]
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    turn_over: trio.Event = field(default_factory=trio.Event)
+    stop: trio.Event = field(default_factory=trio.Event)
+    over: trio.Event = field(default_factory=trio.Event)
+    tasks: trio.Nursery | None = None
+    running: set[trio.CancelScope] = field(default_factory=set[trio.CancelScope])
+    idle: trio.Event = field(default_factory=trio.Event)
+    closing: bool = False
+
+
+class Lifecycle:
+    """The lives of all plugins of one daemon. `start` and `stop` are called once each,
+    inside the nursery that is given here and that outlives both."""
+
+    def __init__(
+        self,
+        table: Table,
+        nursery: trio.Nursery,
+        *,
+        deadlines: Deadlines,
+        log: Log,
+        root: Path,
+        state: Path,
+        watchdog: Watchdog,
+    ) -> None:
+        self._table = table
+        self._nursery = nursery
+        self._deadlines = deadlines
+        self._log = log
+        self._root = root
+        self._state = state
+        self._watchdog = watchdog
+        self._lives: list[_Life] = []
+        self._stopping = False
+        self._hurried = False
+
+    # --- start
+
+    async def start(self) -> None:
+        """Give every plugin its turn; returns early when the daemon is to stop."""
+        for row in list(self._table.rows):
+            if self._stopping:
+                return
+            if row.status is not Status.FOUND or row.registration is None:
+                continue
+            obstacle = self._table.blocked(row)
+            if obstacle is not None:
+                reason, causes = obstacle
+                self._table.move(row, Status.BLOCKED, reason, causes=causes)
+                self._log_of(row).warning("plugin blocked", extra={"reason": reason})
+            else:
+                await self._start_one(row, row.registration)
+
+    async def _start_one(self, row: Row, registration: Registration[Any, Any]) -> None:
+        life = _Life(row, registration)
+        self._lives.append(life)
+        self._table.move(row, Status.STARTING)
+        deadline = registration.deadline or self._deadlines.start
+        life.scope.deadline = trio.current_time() + deadline
+        with self._watchdog.watch(row.uri, deadline + PATIENCE):
+            self._nursery.start_soon(self._live, life, name=f"plugin {row.uri}")
+            with trio.move_on_after(deadline + PATIENCE):
+                await life.turn_over.wait()
+        if row.status is Status.STARTING:
+            self._give_up(life, f"start did not return within {deadline:g} s")
+
+    def _give_up(self, life: _Life, what: str) -> None:
+        """It was cancelled and does not care: go on without it."""
+        reason = f"{what} and ignores being cancelled"
+        self._table.move(life.row, Status.FAILED, reason, code="deadline_exceeded")
+        self._log_of(life.row).error("plugin failed", extra={"reason": reason})
+
+    async def _live(self, life: _Life) -> None:
+        row = life.row
+        log = self._log_of(row)
+        error: BaseException | None = None
+        try:
+            with life.scope:
+                async with trio.open_nursery() as tasks:
+                    life.tasks = tasks
+                    try:
+                        await self._enter(life, log)
+                    except (Exception, SystemExit, BaseExceptionGroup) as raised:  # noqa: BLE001 - the isolation
+                        error = raised
+            if error is not None:
+                self._ended_with(life, error, log)
+            else:
+                self._ended(life, log)
+        finally:
+            # Also when an exception passes that is no business of a plugin.
+            row.instance = None
+            life.turn_over.set()
+            life.over.set()
+
+    async def _enter(self, life: _Life, log: Log) -> None:
+        row, registration = life.row, life.registration
+        context = PluginContext[Any](
+            row,
+            registration,
+            row.config,
+            self._table,
+            root=self._root / row.uri,
+            state=self._state / row.uri,
+            log=log,
+            spawn=lambda function, args, name: self._spawn(life, function, args, name),
+        )
+        try:
+            async with registration.start(context) as instance:
+                self._check(registration, instance)
+                if row.status is not Status.STARTING or life.scope.cancel_called:
+                    # Too late: it was given up on, or the daemon is stopping.
+                    await trio.lowlevel.checkpoint()
+                    return
+                row.instance = instance
+                life.scope.deadline = math.inf
+                self._table.move(row, Status.OK)
+                log.info(
+                    "plugin started", extra={"took_ms": row.state.took // 1_000_000}
+                )
+                life.turn_over.set()
+                await life.stop.wait()
+                await self._end_tasks(life)
+        finally:
+            life.closing = True
+            for scope in list(life.running):
+                scope.cancel()
+
+    @staticmethod
+    def _check(registration: Registration[Any, Any], instance: object) -> None:
+        wrong = mismatches(registration.provides, instance)
+        if wrong:
+            raise TypeError(
+                f"{type(instance).__qualname__} does not keep the interface of"
+                f" {registration.provides.name}: {'; '.join(wrong)}"
+            )
+
+    def _ended(self, life: _Life, log: Log) -> None:
+        """The task is over without an exception; what that means depends on when."""
+        row = life.row
+        match row.status:
+            case Status.STARTING if self._stopping:
+                self._table.move(
+                    row, Status.STOPPED, "the daemon stopped during its start"
+                )
+            case Status.STARTING:
+                deadline = life.registration.deadline or self._deadlines.start
+                reason = f"start did not return within {deadline:g} s"
+                self._table.move(row, Status.FAILED, reason, code="deadline_exceeded")
+                log.error("plugin failed", extra={"reason": reason})
+            case Status.OK:
+                reason = "start ended before it was told to"
+                self._table.move(row, Status.FAILED, reason)
+                log.error("plugin failed", extra={"reason": reason})
+            case Status.STOPPING if life.scope.cancelled_caught and not self._hurried:
+                reason = f"stop did not end within {self._stop_deadline(life):g} s"
+                self._table.move(row, Status.FAILED, reason, code="deadline_exceeded")
+                log.error("plugin failed", extra={"reason": reason})
+            case Status.STOPPING if life.scope.cancelled_caught:
+                self._table.move(row, Status.STOPPED, "hurried")
+                log.warning("plugin stopped in a hurry")
+            case Status.STOPPING:
+                self._table.move(row, Status.STOPPED)
+                log.debug("plugin stopped")
+            case _:
+                pass
+
+    def _ended_with(self, life: _Life, error: BaseException, log: Log) -> None:
+        row = life.row
+        skip = _only_skip(error)
+        if skip is not None and row.status is Status.STARTING:
+            reason = str(skip) or "no reason given"
+            self._table.move(row, Status.SKIPPED, reason)
+            log.info("plugin skipped", extra={"reason": reason})
+            return
+        failure = failure_of(error)
+        if row.status in (Status.STARTING, Status.OK, Status.STOPPING):
+            during = " while stopping" if row.status is Status.STOPPING else ""
+            self._table.fail(
+                row, Failure(failure.reason + during, failure.code, failure.traceback)
+            )
+        log.error("plugin failed", exc_info=error, extra={"reason": failure.reason})
+
+    # --- background tasks
+
+    def _spawn(
+        self,
+        life: _Life,
+        function: Callable[..., Awaitable[object]],
+        args: tuple[object, ...],
+        name: str,
+    ) -> None:
+        if life.closing or life.tasks is None:
+            raise RuntimeError(f"plugin {life.row.uri} is stopping: no new tasks")
+        life.tasks.start_soon(
+            self._run_task, life, function, args, name, name=f"{life.row.uri}: {name}"
+        )
+
+    async def _run_task(
+        self,
+        life: _Life,
+        function: Callable[..., Awaitable[object]],
+        args: tuple[object, ...],
+        name: str,
+    ) -> None:
+        scope = trio.CancelScope()
+        life.running.add(scope)
+        try:
+            with scope:
+                if life.closing:
+                    return
+                await function(*args)
+        except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - the isolation
+            self._task_failed(life, name, error)
+        finally:
+            life.running.discard(scope)
+            if not life.running:
+                life.idle.set()
+
+    def _task_failed(self, life: _Life, name: str, error: BaseException) -> None:
+        row = life.row
+        failure = failure_of(error)
+        reason = f"task {name}: {failure.reason}"
+        self._log_of(row).error(
+            "plugin failed", exc_info=error, extra={"reason": reason}
+        )
+        if row.status is Status.STARTING:
+            # Its start would never know: end it with the same reason.
+            self._table.move(row, Status.FAILED, reason, code=failure.code)
+            life.scope.cancel()
+        elif row.status in (Status.OK, Status.STOPPING):
+            self._table.move(row, Status.FAILED, reason, code=failure.code)
+
+    async def _end_tasks(self, life: _Life) -> None:
+        life.closing = True
+        await trio.lowlevel.checkpoint()
+        for scope in list(life.running):
+            scope.cancel()
+        while life.running:
+            life.idle = trio.Event()
+            await life.idle.wait()
+
+    # --- stop
+
+    async def stop(self) -> list[str]:
+        """End all lives in reverse order, each within its deadline and all within one.
+
+        Returns the URIs of plugins whose task would not end: their code is still
+        there, and only the end of the process removes it.
+        """
+        self.interrupt()
+        end = trio.current_time() + self._deadlines.shutdown
+        return [
+            life.row.uri
+            for life in reversed(self._lives)
+            if not await self._stop_one(life, end)
+        ]
+
+    def interrupt(self) -> None:
+        """End a start that is going on. Safe at any time."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for life in self._lives:
+            if life.row.status is Status.STARTING:
+                life.scope.cancel()
+
+    def hurry(self) -> None:
+        """Cancel whatever stop is going on or still to come."""
+        self._hurried = True
+        for life in self._lives:
+            if life.stop.is_set():
+                life.scope.cancel()
+
+    async def _stop_one(self, life: _Life, end: float) -> bool:
+        row = life.row
+        if life.over.is_set():
+            return True
+        if row.status is Status.OK:
+            self._table.move(row, Status.STOPPING)
+        seconds = min(self._stop_deadline(life), max(end - trio.current_time(), 0))
+        if self._hurried:
+            seconds = 0.0
+        gave_up_before = row.status is Status.FAILED and not life.turn_over.is_set()
+        life.scope.deadline = min(life.scope.deadline, trio.current_time() + seconds)
+        life.stop.set()
+        with self._watchdog.watch(row.uri, seconds + 2 * PATIENCE):
+            with trio.move_on_after(0 if gave_up_before else seconds + PATIENCE):
+                await life.over.wait()
+        if life.over.is_set():
+            return True
+        if row.status in (Status.STOPPING, Status.STARTING):
+            self._give_up(life, f"stop did not end within {seconds:g} s")
+        return False
+
+    def _stop_deadline(self, life: _Life) -> float:
+        return life.registration.deadline or self._deadlines.stop
+
+    def _log_of(self, row: Row) -> Log:
+        return self._log.with_fields(plugin=row.uri)
+
+
+def _only_skip(error: BaseException) -> Skip | None:
+    """A nursery around `raise Skip` wraps it."""
+    if isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) == 1:
+            return _only_skip(error.exceptions[0])
+        return None
+    return error if isinstance(error, Skip) else None
+
+
+def place(table: Table, disabled: Sequence[str], log: Log) -> None:
+    """Decide what needs no start to be known: broken, disabled, part of a cycle; and
+    bring the rest into the order of start."""
+    for row in table.rows:
+        if row.uri in disabled and row.registration is not None:
+            table.move(row, Status.DISABLED, "disabled in the configuration")
+        elif row.found.failure is not None:
+            failure = row.found.failure
+            table.fail(row, failure)
+            extra: Mapping[str, object] = {"plugin": row.uri, "reason": failure.reason}
+            text = f"\n{failure.traceback}" if failure.traceback else ""
+            log.error("plugin failed%s", text, extra=extra)
+    rows = {row.uri: row for row in table.rows if row.status is Status.FOUND}
+    nodes = [
+        Node(
+            row.uri,
+            row.kind,
+            tuple(kind.name for kind in row.registration.requires),
+            tuple(kind.name for kind in row.registration.wants),
+        )
+        for row in rows.values()
+        if row.registration is not None
+    ]
+    result = plan(nodes)
+    for uri, cycle in result.cycles.items():
+        reason = f"is part of a cycle of requirements: {cycle}: failed precondition"
+        table.move(rows[uri], Status.FAILED, reason, code="failed_precondition")
+        log.error("plugin failed", extra={"plugin": uri, "reason": reason})
+    table.sort(result.order)

@@ -1,0 +1,124 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Log lines for people (key=value) and for machines (JSON), with who, what and where.
+
+A logger belongs to one daemon object and is in no registry: two daemons in a process
+write their own lines. Plugin, request and namespace are put on each line here, so that
+nobody has to remember them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO, cast
+
+from pluggd.services.call import current_call
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+# What every LogRecord has by itself; anything else on one was given by its author.
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Log(logging.LoggerAdapter[logging.Logger]):
+    """An adapter that adds its fields to those of the call instead of replacing them."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        extra = cast("Mapping[str, Any] | None", kwargs.get("extra"))
+        kwargs["extra"] = {**(self.extra or {}), **(extra or {})}
+        return msg, kwargs
+
+    def with_fields(self, **fields: object) -> Log:
+        return Log(self.logger, {**(self.extra or {}), **fields})
+
+
+def make_log(
+    level: str = "info", format: str = "text", stream: TextIO | None = None
+) -> Log:
+    """A log of its own. level: a key of LEVELS. format: text or json. Without a stream
+    it writes to what sys.stderr is at each line."""
+    logger = logging.Logger("pluggd", LEVELS[level])  # noqa: LOG001 - in no registry
+    handler: logging.Handler = (
+        _StderrHandler() if stream is None else logging.StreamHandler(stream)
+    )
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    logger.addHandler(handler)
+    return Log(logger, {})
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Looks up sys.stderr at each line, as tests and daemons replace it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("it is always sys.stderr")
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Everything that a line says, in the order in which it is written."""
+    seconds, fraction = divmod(record.created, 1)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    fields: dict[str, object] = {
+        "time": f"{stamp}.{int(fraction * 1000):03d}Z",
+        "level": record.levelname.lower(),
+        "msg": record.getMessage(),
+    }
+    given = {key: value for key, value in vars(record).items() if key not in _OWN}
+    if "plugin" in given:
+        fields["plugin"] = given.pop("plugin")
+    call = current_call.get()
+    if call.request:
+        fields["request"] = call.request
+    if call.namespace:
+        fields["namespace"] = call.namespace
+    fields.update(given)
+    return fields
+
+
+class TextFormatter(logging.Formatter):
+    """`time=... level=info msg="..." plugin=... key=value`; a traceback follows on
+    lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = " ".join(
+            f"{key}={_quoted(value)}" for key, value in fields_of(record).items()
+        )
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line; a traceback is its field `traceback`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = fields_of(record)
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str, ensure_ascii=False)
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if text and not any(c in ' "=\\' or not c.isprintable() for c in text):
+        return text
+    return json.dumps(text, ensure_ascii=False)

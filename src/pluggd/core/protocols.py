@@ -1,0 +1,120 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Does what a plugin yields keep the interface of its kind?
+
+Checked once, at its start, so that a forgotten method is the status of the plugin
+that forgot it and not an error in the plugin that calls it an hour later. Names and
+parameters are compared, types are not: those are for the type checker.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Protocol, cast
+
+from pluggd.services.kind import Kind
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def mismatches(kind: Kind[Any], implementation: object) -> list[str]:
+    """What is wrong, one phrase each; empty when the interface is kept."""
+    interface = cast(type, kind.interface)
+    if not getattr(interface, "_is_protocol", False):
+        if isinstance(implementation, interface):
+            return []
+        return [
+            f"is a {type(implementation).__qualname__}, not a {interface.__qualname__}"
+        ]
+    found: list[str] = []
+    for name, declared in _methods(interface):
+        try:
+            given = inspect.getattr_static(implementation, name)
+        except AttributeError:
+            found.append(f"has no {name}()")
+            continue
+        if isinstance(declared, property):
+            continue
+        bound = getattr(implementation, name, None)
+        if not callable(bound):
+            found.append(f"has {name}, which is no method")
+            continue
+        found += _compare(name, declared, given, bound)
+    return found
+
+
+def _methods(interface: type) -> list[tuple[str, Any]]:
+    members: dict[str, Any] = {}
+    for cls in reversed(interface.__mro__):
+        if cls in (object, Protocol) or not getattr(cls, "_is_protocol", False):
+            continue
+        for name, value in vars(cls).items():
+            public = not name.startswith("_") or name in ("__aiter__", "__call__")
+            if public and (inspect.isfunction(value) or isinstance(value, property)):
+                members[name] = value
+    return sorted(members.items())
+
+
+def _compare(name: str, declared: Any, given: Any, bound: Any) -> list[str]:
+    try:
+        accepted = inspect.signature(bound).parameters
+    except (TypeError, ValueError):
+        return []
+    wanted = dict(list(inspect.signature(declared).parameters.items())[1:])
+    variadic = {parameter.kind for parameter in accepted.values()}
+    found: list[str] = []
+    positional = [
+        parameter
+        for parameter in accepted.values()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        and parameter.kind not in _VARIADIC
+    ]
+    names = set(accepted)
+    for index, parameter in enumerate(wanted.values()):
+        if parameter.kind in _VARIADIC:
+            continue
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            if (
+                index >= len(positional)
+                and inspect.Parameter.VAR_POSITIONAL not in variadic
+            ):
+                found.append(f"{name}() takes too few positional parameters")
+        elif parameter.name not in names:
+            if inspect.Parameter.VAR_KEYWORD not in variadic:
+                found.append(f"{name}() does not take {parameter.name}")
+        elif (
+            parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            and accepted[parameter.name].kind is inspect.Parameter.POSITIONAL_ONLY
+        ):
+            found.append(f"{name}() does not take {parameter.name} by name")
+        elif (
+            parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+            and accepted[parameter.name].kind is inspect.Parameter.KEYWORD_ONLY
+        ):
+            found.append(f"{name}() does not take {parameter.name} by position")
+        elif (
+            parameter.default is not inspect.Parameter.empty
+            and accepted[parameter.name].default is inspect.Parameter.empty
+        ):
+            found.append(f"{name}() has no default for {parameter.name}")
+    takes_positional_only = sum(
+        parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+        for parameter in wanted.values()
+    )
+    excused = {parameter.name for parameter in positional[:takes_positional_only]}
+    found += [
+        f"{name}() needs {parameter.name}, which nobody passes"
+        for parameter in accepted.values()
+        if parameter.name not in wanted
+        and parameter.name not in excused
+        and parameter.kind not in _VARIADIC
+        and parameter.default is inspect.Parameter.empty
+    ]
+    plain = inspect.isfunction(given) and not hasattr(given, "__wrapped__")
+    if (
+        plain
+        and inspect.iscoroutinefunction(declared)
+        and not inspect.iscoroutinefunction(given)
+    ):
+        found.append(f"{name}() is not async")
+    return found

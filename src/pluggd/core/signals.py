@@ -1,0 +1,78 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon does when a signal comes.
+
+SIGTERM and SIGINT stop it, a second one hurries it. SIGUSR1 writes what everything
+waits for to the log. SIGHUP is answered with a line: its default would kill.
+
+The handler is our own and not `trio.open_signal_receiver`, because that needs a loop
+which runs: when a plugin blocks it, a second request to stop ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+import trio
+
+from pluggd.core.daemon import Daemon
+from pluggd.core.diagnose import dump
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+UNHEARD = 2.0
+"""Seconds after which a signal that the loop did not take counts as not heard."""
+EXIT_BLOCKED = 6
+
+
+@contextmanager
+def handled(daemon: Daemon, nursery: trio.Nursery) -> Generator[None]:
+    """Handle signals for one daemon; only in the main thread, inside trio."""
+    token = trio.lowlevel.current_trio_token()
+    asked = 0
+    unheard_since: float | None = None
+
+    def in_loop(number: int) -> None:
+        nonlocal asked, unheard_since
+        name = signal.Signals(number).name
+        if number in STOP:
+            unheard_since = None
+            asked += 1
+            if asked == 1:
+                daemon.stop(name)
+            else:
+                daemon.hurry()
+        elif number == signal.SIGUSR1:
+            nursery.start_soon(dump, daemon, name="dump on SIGUSR1")
+        else:
+            daemon.log.warning(
+                "signal ignored: the configuration is read at start only",
+                extra={"signal": name},
+            )
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal unheard_since
+        if number in STOP:
+            now = time.monotonic()
+            if unheard_since is not None and now - unheard_since > UNHEARD:
+                sys.stderr.write("pluggd: a plugin blocks the daemon: giving up\n")
+                sys.stderr.flush()
+                os._exit(EXIT_BLOCKED)
+            if unheard_since is None:
+                unheard_since = now
+        token.run_sync_soon(in_loop, number)
+
+    before = {
+        number: signal.signal(number, handler)
+        for number in (*STOP, signal.SIGUSR1, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -1,0 +1,198 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The plugins of one daemon: a row each, with its state, and who provides what.
+
+What the lifecycle changes and everybody else reads. Nothing here waits or starts
+anything; a daemon has one table and nobody shares it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pluggd.core.discovery import Found
+from pluggd.core.failure import Failure
+from pluggd.core.graph import choose
+from pluggd.core.status import State, Status, chain, move
+from pluggd.errors import PluggdError, Unavailable
+from pluggd.model.record import Record
+from pluggd.model.types import Platform
+from pluggd.plugin import NoConfig, Registration
+from pluggd.services.introspection import Cause, PluginInfo
+
+
+@dataclass(eq=False)
+class Row:
+    """One plugin. `instance`: what its start yielded, from *ok* on."""
+
+    found: Found
+    config: Record = field(default_factory=NoConfig)
+    state: State = field(default_factory=State)
+    instance: Any = None
+    exports: dict[str, str] = field(default_factory=dict[str, str])
+    capabilities: list[str] = field(default_factory=list[str])
+    platforms: list[Platform] = field(default_factory=list[Platform])
+
+    @property
+    def uri(self) -> str:
+        return self.found.uri
+
+    @property
+    def status(self) -> Status:
+        return self.state.status
+
+    @property
+    def registration(self) -> Registration[Any, Any] | None:
+        return self.found.registration
+
+    @property
+    def kind(self) -> str:
+        return self.registration.provides.name if self.registration else ""
+
+    def cause(self) -> Cause:
+        return Cause(uri=self.uri, status=self.status.value, reason=self.state.reason)
+
+    def info(self) -> PluginInfo:
+        registration = self.registration
+        return PluginInfo(
+            uri=self.uri,
+            kind=self.kind,
+            id=registration.id if registration else "",
+            status=self.status.value,
+            reason=self.state.reason,
+            code=self.state.code,
+            causes=list(self.state.causes),
+            requires=[kind.name for kind in registration.requires]
+            if registration
+            else [],
+            wants=[kind.name for kind in registration.wants] if registration else [],
+            platforms=list(self.platforms),
+            exports=dict(self.exports),
+            capabilities=list(self.capabilities),
+            origin=self.found.origin
+            if self.found.origin == "bundled"
+            else f"{self.found.origin}: {self.found.path}",
+            description=registration.description if registration else "",
+            since=self.state.since,
+            took=self.state.took,
+        )
+
+
+class Table:
+    """All rows, in order of start; those that never get a turn come last, by URI."""
+
+    def __init__(
+        self, rows: Iterable[Row], selected: Callable[[str], str] = lambda kind: ""
+    ) -> None:
+        self.rows = list(rows)
+        self._selected = selected
+        self.on_change: Callable[[Row], None] = lambda row: None
+
+    def move(
+        self,
+        row: Row,
+        status: Status,
+        reason: str = "",
+        *,
+        code: str = "",
+        causes: tuple[Cause, ...] = (),
+    ) -> None:
+        row.state = move(
+            row.state,
+            status,
+            now=time.time_ns(),
+            reason=reason,
+            code=code,
+            causes=causes,
+        )
+        self.on_change(row)
+
+    def fail(self, row: Row, failure: Failure) -> None:
+        self.move(row, Status.FAILED, failure.reason, code=failure.code)
+
+    def sort(self, order: Iterable[str]) -> None:
+        place = {uri: index for index, uri in enumerate(order)}
+        last = len(place)
+        self.rows.sort(
+            key=lambda row: (
+                place.get(row.uri, last) if row.status is Status.FOUND else last,
+                row.uri,
+                row.found.path,
+            )
+        )
+
+    def infos(self) -> list[PluginInfo]:
+        return [row.info() for row in self.rows]
+
+    def working(self, kind: str) -> dict[str, Row]:
+        """The rows of a kind that are ok, by id."""
+        return {
+            row.found.registration.id: row
+            for row in self.rows
+            if row.found.registration is not None
+            and row.kind == kind
+            and row.status is Status.OK
+        }
+
+    def single(self, kind: str) -> Row | None:
+        """The row that counts for a kind, or None when none is ok.
+
+        Raises FailedPrecondition when several could be meant.
+        """
+        working = self.working(kind)
+        id_ = choose(kind, working, self._selected(kind))
+        return None if id_ is None else working[id_]
+
+    def obstacle(self, kind: str) -> tuple[Cause, ...]:
+        """Why no plugin works for a kind, down to the first cause; () when one does.
+
+        Of several that do not work, the selected one is told, or the first.
+        """
+        selected = self._selected(kind)
+        rows = [row for row in self.rows if row.kind == kind]
+        if selected:
+            rows = [
+                row
+                for row in rows
+                if row.registration is not None and row.registration.id == selected
+            ]
+        if any(row.status is Status.OK for row in rows):
+            return ()
+        if not rows:
+            broken = [row for row in self.rows if not row.kind]
+            reason = "no plugin provides it"
+            if broken:
+                reason += ", unless it is one that could not be loaded: " + ", ".join(
+                    row.uri for row in broken
+                )
+            return (Cause(uri=kind, status="missing", reason=reason),)
+        return (rows[0].cause(), *rows[0].state.causes)
+
+    def blocked(self, row: Row) -> tuple[str, tuple[Cause, ...]] | None:
+        """(reason, causes) when something that the row requires is not ok."""
+        if row.registration is None:
+            return None
+        for kind in row.registration.requires:
+            causes = self.obstacle(kind.name)
+            if causes:
+                causes = _without_repetition(causes)
+                return f"requires {kind.name}, because {chain(causes)}", causes
+        return None
+
+    def why_unavailable(self, kind: str) -> PluggdError:
+        """What a caller of a service that nobody provides just now is told."""
+        causes = _without_repetition(self.obstacle(kind))
+        return Unavailable(f"service {kind} is not available, because {chain(causes)}")
+
+
+def _without_repetition(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """A blocked link is explained by the next one; its own text would say it twice."""
+    return tuple(
+        Cause(uri=cause.uri, status=cause.status)
+        if cause.status == Status.BLOCKED.value
+        else cause
+        for cause in causes
+    )
