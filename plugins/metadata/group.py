@@ -1,0 +1,231 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Group commit: many updates, one durable commit, each with its own fate.
+
+Runs in the writer thread and knows no trio. Each update runs in a child transaction
+of one parent; an update that raises loses its child only. A commit that fails for want
+of room is undone by LMDB as a whole: the updates that free space are then run anew, in
+transactions of their own, into the reserve; the others are refused. A commit that for any other reason is never tried again: what the disk then holds is unknown until the environment is opened anew, so the thread, and with it the plugin, fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import lmdb
+
+from pluggd.errors import ResourceExhausted
+from plugins.metadata.environment import Environment, is_full
+from plugins.metadata.jobs import Job
+from plugins.metadata.kv import LmdbWrite
+from plugins.metadata.reserve import Reserve
+
+if TYPE_CHECKING:
+    from plugins.metadata.kv import Txn
+
+C = TypeVar("C")
+
+MAX_BATCH = 256
+MAX_TIME = 10_000_000
+"""Updates, and ns of their functions, in one commit. More gains nothing and delays."""
+
+SLOW = 1_000_000_000
+"""A function that runs longer (ns) is named in the log: everybody waits for it."""
+
+MARGIN = 4 << 20
+"""Bytes below the limit from where the space in use is counted after each update."""
+
+_OWN_FAULT = (
+    lmdb.BadValsizeError,
+    lmdb.InvalidParameterError,
+    lmdb.BadTxnError,
+    lmdb.BadDbiError,
+)
+"""What LMDB says of a wrong key or of a cursor kept too long: a bug of that update."""
+
+
+class Group(Generic[C]):
+    """Commits jobs to one environment. Counters are for statistics.
+
+    begin: makes what a function gets from the tables of its transaction.
+    quota: bytes that may be in use, 0 for no bound.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        reserve: Reserve,
+        begin: Callable[[LmdbWrite], C],
+        log: logging.LoggerAdapter[logging.Logger],
+        *,
+        quota: int = 0,
+    ) -> None:
+        self._environment = environment
+        self._reserve = reserve
+        self._begin = begin
+        self._log = log
+        # The map is a bound as well, and updates that free space need room below it.
+        map_limit = environment.map_size - max(environment.map_size // 8, 1 << 16)
+        self._limit = min(quota or map_limit, map_limit)
+        self.commits = 0
+        self.updates = 0
+        self.largest_batch = 0
+        self.commit_time = 0
+
+    def commit(
+        self, waiting: deque[Job[C, Any]], batch: list[Job[C, Any]]
+    ) -> Sequence[C]:
+        """Move jobs from `waiting` to `batch` and settle them; the durable changes.
+
+        Raises lmdb.Error when the environment cannot be trusted any more; those in
+        `batch` are unsettled then.
+        """
+        try:
+            return self._attempt(waiting, batch)
+        except lmdb.Error as error:
+            if not is_full(error, self._environment.path):
+                raise
+            return self._after_full(batch, error)
+
+    def _attempt(
+        self, waiting: deque[Job[C, Any]], batch: list[Job[C, Any]]
+    ) -> list[C]:
+        """One parent transaction, from its beginning to its commit."""
+        environment = self._environment
+        parent = environment.begin_write()
+        try:
+            disk_full, counting = self._room(parent)
+            flat = len(waiting) == 1 or bool(waiting[0].table)
+            done: list[Job[C, Any]] = []
+            started = now = time.monotonic_ns()
+            while waiting and len(batch) < MAX_BATCH and now - started < MAX_TIME:
+                if batch and (flat or waiting[0].table):
+                    break
+                job = waiting.popleft()
+                batch.append(job)
+                if job.abandoned:
+                    continue
+                if disk_full and not job.reclaim:
+                    job.fail(self._no_room())
+                    continue
+                txn = parent if flat else environment.begin_write(parent)
+                if self._run(job, txn, counting):
+                    done.append(job)
+                    if not flat:
+                        txn.commit()
+                else:
+                    txn.abort()
+                now, before = time.monotonic_ns(), now
+                if now - before > SLOW:
+                    self._log.warning(
+                        "update %s took %.1f s; every other update waited for it",
+                        job.name,
+                        (now - before) / 1e9,
+                    )
+            if done:
+                self._commit(parent, len(done))
+        finally:
+            # After a commit, also one that failed, this does nothing.
+            parent.abort()
+        changes: list[C] = []
+        for job in done:
+            if job.database is not None:
+                environment.add_table(job.table, job.database)
+            elif job.change is not None:
+                changes.append(job.change)
+        return changes
+
+    def _run(self, job: Job[C, Any], txn: Txn, counting: bool) -> bool:
+        """Run one job in its transaction; whether it is to be committed.
+
+        Raises lmdb.Error for what is not this job's own fault.
+        """
+        environment = self._environment
+        tables = environment.writer(txn)
+        try:
+            if job.table:
+                job.database = environment.create_table(job.table, txn)
+            job.run(self._begin(tables))
+            if counting and not job.reclaim:
+                self._check_limit(tables)
+        except _OWN_FAULT as error:
+            job.fail(error)
+            return False
+        except lmdb.TxnFullError:
+            job.fail(
+                ResourceExhausted(
+                    f"update {job.name} changes too much at once: split it"
+                )
+            )
+            return False
+        except lmdb.Error:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the caller's to handle
+            job.fail(error)
+            return False
+        return True
+
+    def _commit(self, parent: Txn, size: int) -> None:
+        started = time.perf_counter_ns()
+        parent.commit()
+        self.commit_time += time.perf_counter_ns() - started
+        self.commits += 1
+        self.updates += size
+        self.largest_batch = max(self.largest_batch, size)
+
+    # --- when there is no room
+
+    def _room(self, parent: Txn) -> tuple[bool, bool]:
+        """Whether the disk is known to be full; whether the limit is near."""
+        environment = self._environment
+        size = environment.size()
+        full = not self._reserve.ensure(size) and not self._reserve.admits(
+            environment.free_bytes(environment.reader(parent))
+        )
+        return full, size + MARGIN > self._limit
+
+    def _check_limit(self, tables: LmdbWrite) -> None:
+        used = tables.pages() * self._environment.page_size
+        if used > self._limit:
+            raise ResourceExhausted(
+                f"metadata quota is full: {used} bytes would be in use, "
+                f"{self._limit} are allowed: delete something or raise quota_bytes"
+            )
+
+    def _no_room(self) -> ResourceExhausted:
+        path = self._environment.path
+        disk = os.statvfs(path)
+        return ResourceExhausted(
+            f"no space left for metadata in {path} "
+            f"({disk.f_bavail * disk.f_frsize} of {disk.f_blocks * disk.f_frsize} bytes "
+            "are free): make room on the disk or delete something"
+        )
+
+    def _after_full(self, batch: list[Job[C, Any]], error: lmdb.Error) -> list[C]:
+        """Refuse what needs room, and run again what makes some."""
+        self._reserve.trim(self._environment.size())
+        self._log.warning("no space left for metadata: %s", error)
+        again: deque[Job[C, Any]] = deque()
+        for job in batch:
+            if job.error is None and job.reclaim and not job.abandoned:
+                again.append(job)
+            else:
+                job.fail(self._no_room())
+        done: list[C] = []
+        # One by one: each leaves free pages inside the file for the next but one.
+        while again:
+            single = deque([again.popleft()])
+            retried = list(single)
+            try:
+                done += self._attempt(single, [])
+            except lmdb.Error as second:
+                if not is_full(second, self._environment.path):
+                    raise
+                for job in retried:
+                    job.fail(self._no_room())
+        return done

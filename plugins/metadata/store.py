@@ -1,0 +1,277 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The metadata store: `services.metadata` over LMDB.
+
+Joins the parts: objects (`pluggd.objects`) make the view or transaction that a
+function gets, the environment gives it its tables, and the writer thread makes changes
+durable. Everything public here is called in the trio thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import lmdb
+import trio
+
+from pluggd.errors import (
+    AlreadyExists,
+    DataLoss,
+    Internal,
+    InvalidArgument,
+    PluggdError,
+    Unavailable,
+)
+from pluggd.objects import eventlog, tables
+from pluggd.objects.joined import joined_transaction, joined_view, perform
+from pluggd.objects.transaction import ObjectTransaction, ObjectView
+from pluggd.services.metadata import MetadataStats, ResourceType, Transaction, View
+from plugins.metadata.environment import DATA, Environment
+from plugins.metadata.group import Group
+from plugins.metadata.jobs import Job
+from plugins.metadata.kv import LmdbWrite
+from plugins.metadata.reserve import Reserve
+from plugins.metadata.schema import SCHEMA_TABLE
+from plugins.metadata.writer import Writer
+
+T = TypeVar("T")
+
+
+class LmdbMetadata:
+    """A `Metadata`. `environment` has been prepared; `aclose` ends it all.
+
+    quota, reserve: bytes; see the plugin's configuration.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        log: logging.LoggerAdapter[logging.Logger],
+        *,
+        quota: int = 0,
+        reserve: int = 0,
+    ) -> None:
+        self._environment = environment
+        self._log = log
+        self._quota = quota
+        self._thread = threading.get_ident()
+        self._commit_listeners: list[Callable[[list[tuple[int, bytes]]], None]] = []
+        self._change_listeners: list[Callable[[bool], None]] = []
+        self._resources: list[ResourceType] = []
+        self._snapshots: list[int] = []
+        self._copying = trio.Lock()
+        self._group = Group(
+            environment,
+            Reserve(environment.path / DATA, reserve),
+            _begin,
+            log,
+            quota=quota,
+        )
+        self._writer = Writer(self._group, self._deliver, log)
+
+    # --- tables
+
+    async def open_table(self, name: str) -> None:
+        if name.startswith(tables.RESERVED) or name == SCHEMA_TABLE or not name:
+            raise InvalidArgument(f'table "{name}": this name is taken by the store')
+        if name not in self._environment.tables:
+            await self._writer.submit(Job(_nothing, table=name))
+
+    # --- types of objects
+
+    def register(self, resource: ResourceType) -> None:
+        self._resources.append(resource)
+
+    def resources(self) -> Sequence[ResourceType]:
+        return tuple(self._resources)
+
+    # --- transactions
+
+    def read(self, function: Callable[[View], T]) -> T:
+        joined = joined_view()
+        if joined is not None:
+            return function(joined)
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(
+                "metadata can be read in the trio thread and in functions of "
+                "transactions; from another thread use trio.from_thread"
+            )
+        environment = self._environment
+        try:
+            txn = environment.begin_read()
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
+        try:
+            return perform(
+                ObjectView(environment.reader(txn), time.time_ns()), function
+            )
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
+        finally:
+            txn.abort()
+
+    async def view(self, function: Callable[[View], T]) -> T:
+        joined = joined_view()
+        if joined is not None:
+            return function(joined)
+        await trio.lowlevel.checkpoint()
+        return self.read(function)
+
+    async def update(
+        self, function: Callable[[Transaction], T], *, reclaim: bool = False
+    ) -> T:
+        joined = joined_transaction()
+        if joined is not None:
+            return function(joined)
+
+        def run(transaction: ObjectTransaction) -> T:
+            return perform(transaction, function)
+
+        run.__qualname__ = getattr(function, "__qualname__", repr(function))
+        return await self._writer.submit(Job(run, reclaim=reclaim))
+
+    def pending(self) -> bool:
+        """Whether a thread of this store has work that somebody waits for.
+
+        While it is true, a busy event loop must sleep for some microseconds now and
+        then, or the thread hardly ever gets the interpreter lock (docs/decisions/0002).
+        """
+        return self._writer.pending()
+
+    # --- listeners
+
+    def on_commit(self, function: Callable[[list[tuple[int, bytes]]], None]) -> None:
+        self._commit_listeners.append(function)
+
+    def on_change(self, function: Callable[[bool], None]) -> None:
+        self._change_listeners.append(function)
+
+    def _deliver(self, changes: Sequence[ObjectTransaction]) -> None:
+        events = [event for change in changes for event in change.new_events]
+        if events:
+            for on_commit in self._commit_listeners:
+                self._guard(on_commit, events)
+        if all(change.by_collector for change in changes):
+            return
+        released = any(change.released for change in changes)
+        for on_change in self._change_listeners:
+            self._guard(on_change, released)
+
+    def _guard(self, listener: Callable[[T], None], argument: T) -> None:
+        # The change is durable, so neither its author nor the other listeners may
+        # suffer from a listener that breaks its promise.
+        try:
+            listener(argument)
+        except Exception:  # noqa: BLE001 - see above
+            self._log.exception("a listener of commits failed: %r", listener)
+
+    # --- figures
+
+    async def statistics(self) -> MetadataStats:
+        return await self.view(self._statistics)
+
+    def _statistics(self, view: View) -> MetadataStats:
+        del view
+        environment, group = self._environment, self._group
+        txn = environment.begin_read()
+        try:
+            kv = environment.reader(txn)
+            first, last = eventlog.event_bounds(kv)
+            return MetadataStats(
+                provider="lmdb",
+                path=str(environment.path / DATA),
+                size=environment.size(),
+                used=kv.pages() * environment.page_size,
+                quota=self._quota,
+                commits=group.commits,
+                updates=group.updates,
+                largest_batch=group.largest_batch,
+                commit_time=group.commit_time,
+                oldest_reader=self._oldest_reader(),
+                first_event=first,
+                last_event=last,
+                candidates=kv.entries(tables.CANDIDATES),
+                entries={
+                    table: kv.entries(table) for table in sorted(environment.tables)
+                },
+            )
+        finally:
+            txn.abort()
+
+    def _oldest_reader(self) -> int:
+        # All other reads end before anybody could ask for their age.
+        if not self._snapshots:
+            return 0
+        return time.monotonic_ns() - min(self._snapshots)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Count as an open read for the time of the block."""
+        begun = time.monotonic_ns()
+        self._snapshots.append(begun)
+        try:
+            yield
+        finally:
+            self._snapshots.remove(begun)
+
+    # --- the rest of its life
+
+    async def backup(self, path: Path) -> None:
+        """Write a compacted copy of the database into a new directory `path`.
+
+        Updates go on meanwhile; the copy has the state of its beginning. It is synced
+        before this returns. Raises AlreadyExists when the path exists.
+        """
+        try:
+            await trio.Path(path).mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            raise AlreadyExists(f"backup {path}: already exists") from None
+        async with self._copying:
+            with self._snapshot():
+                await trio.to_thread.run_sync(self._environment.copy, path)
+
+    async def tend(self) -> None:
+        """Free the slots of readers that died, every hour, for ever."""
+        while True:
+            await trio.sleep(3600)
+            freed = self._environment.reader_check()
+            if freed:
+                self._log.info("freed %d slots of readers that died", freed)
+
+    async def watch(self) -> None:
+        """Wait for the end of the writer thread; raise what made it crash."""
+        await self._writer.watch()
+
+    async def aclose(self) -> None:
+        """Finish the updates that wait, refuse others, close the file."""
+        try:
+            await self._writer.aclose()
+        finally:
+            # An environment whose writer hangs in a commit cannot be closed.
+            if self._writer.ended:
+                # Nor can one that a thread is copying.
+                if self._copying.locked():
+                    await self._copying.acquire()
+                self._environment.close()
+
+
+def _begin(kv: LmdbWrite) -> ObjectTransaction:
+    return ObjectTransaction(kv, time.time_ns())
+
+
+def _nothing(_: ObjectTransaction) -> None:
+    pass
+
+
+def _unreadable(error: lmdb.Error) -> PluggdError:
+    if isinstance(error, lmdb.ReadersFullError):
+        return Unavailable("metadata: every reader slot is taken")
+    if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
+        return DataLoss(f"metadata is damaged ({error}): restore a backup")
+    return Internal(f"metadata cannot be read: {error}")
