@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The content store: blobs as files under their digest, shared between namespaces."""
+
+from plugins.content.registration import pluggd_register
+
+__all__ = ["pluggd_register"]

@@ -1,0 +1,172 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Files that nothing names any more: remove them, whenever and wherever a kill struck.
+
+Two ways lead here. A trash record says that the last reference to a file is gone;
+`cleanup` removes such files at the end of each collection. And a file may lie on the
+disk without any record, because the daemon died between a rename and its commit;
+`reconcile` looks for those once, in the background, after the start.
+
+Whatever is to be removed is looked at again under its guard, so that a blob that is
+committed anew at this moment stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+
+import trio
+
+from pluggd.model.record import decode
+from pluggd.services.metadata import Metadata, Transaction, View
+from plugins.content.disk import Disk
+from plugins.content.locks import DigestGuards, RefLocks
+from plugins.content.openfiles import OpenFiles
+from plugins.content.records import (
+    FILES,
+    INGEST_TRASH,
+    INGESTS,
+    TRASH,
+    IngestRecord,
+    TrashRecord,
+)
+
+BATCH = 256
+"""Files that are removed under one set of guards and in one thread job."""
+
+LOOKUPS = 1000
+"""Records that are looked up between two checkpoints."""
+
+
+class Cleaner:
+    """Removes what is not needed; idempotent, and safe to kill at any point."""
+
+    def __init__(
+        self,
+        metadata: Metadata,
+        disk: Disk,
+        guards: DigestGuards,
+        locks: RefLocks,
+        files: OpenFiles,
+        log: logging.LoggerAdapter[logging.Logger],
+    ) -> None:
+        self._metadata = metadata
+        self._disk = disk
+        self._guards = guards
+        self._locks = locks
+        self._files = files
+        self._log = log
+        self._running = trio.Lock()
+
+    async def cleanup(self) -> int:
+        """Remove the files of all trash records; the bytes freed."""
+        freed = 0
+        async with self._running:
+            after = ""
+            while names := self._metadata.read(partial(next_trash, after=after)):
+                after = names[-1]
+                freed += await self._remove_blobs(
+                    [name for name in names if not name.startswith(INGEST_TRASH)]
+                )
+                freed += await self._remove_ingests(
+                    [name for name in names if name.startswith(INGEST_TRASH)]
+                )
+        return freed
+
+    async def reconcile(self) -> None:
+        """Remove what lies on the disk without a record."""
+        freed = await self.cleanup()
+        found = await trio.to_thread.run_sync(lambda: list(self._disk.list_blobs()))
+        for some in batched(found, LOOKUPS):
+            for digests in batched(await self._without_record(some), BATCH):
+                freed += await self._remove_blobs(digests)
+        # Listed before the records are read: an ingest has its record before its file.
+        files = await trio.to_thread.run_sync(self._disk.list_ingests)
+        known = await self._metadata.view(ingest_files)
+        for file in files:
+            if file not in known and not self._disk.is_temporary(file):
+                freed += await trio.to_thread.run_sync(self._disk.remove_ingest, file)
+        if freed:
+            self._log.info("removed files without a record: %d bytes", freed)
+
+    # --- inside
+
+    async def _remove_blobs(self, digests: Sequence[str]) -> int:
+        """Remove those of these blobs that have no record, and their trash records."""
+        if not digests:
+            return 0
+        freed = 0
+        async with self._guards.holding(digests):
+            victims = await self._without_record(digests)
+            with trio.CancelScope(shield=True):
+                freed = await trio.to_thread.run_sync(self._unlink_blobs, victims)
+                await self._forget_trash(digests)
+        return freed
+
+    async def _remove_ingests(self, names: Sequence[str]) -> int:
+        # A file's name is never used again, so no guard is needed; but a call may
+        # still be at work on one, and then the next collection takes it.
+        idle = self._metadata.read(
+            lambda view: [name for name in names if not self._is_locked(view, name)]
+        )
+        if not idle:
+            return 0
+        files = [name.removeprefix(INGEST_TRASH) for name in idle]
+        for file in files:
+            self._files.forget(file)
+        freed = 0
+        with trio.CancelScope(shield=True):
+            freed = await trio.to_thread.run_sync(
+                lambda: sum(self._disk.remove_ingest(file) for file in files)
+            )
+            await self._forget_trash(idle)
+        return freed
+
+    def _is_locked(self, view: View, name: str) -> bool:
+        data = view.get(TRASH, "", name)
+        if data is None:
+            return False
+        trash = decode(data, TrashRecord)
+        return self._locks.is_held((trash.namespace, trash.ref))
+
+    async def _forget_trash(self, names: Iterable[str]) -> None:
+        def forget(txn: Transaction) -> None:
+            for name in names:
+                txn.delete(TRASH, "", name)
+
+        if self._metadata.read(
+            lambda view: any(view.get(TRASH, "", name) is not None for name in names)
+        ):
+            await self._metadata.update(forget, reclaim=True)
+
+    def _unlink_blobs(self, digests: Iterable[str]) -> int:
+        return sum(self._disk.remove_blob(digest) for digest in digests)
+
+    async def _without_record(self, digests: Sequence[str]) -> list[str]:
+        return await self._metadata.view(
+            lambda view: [
+                digest for digest in digests if view.get(FILES, "", digest) is None
+            ]
+        )
+
+
+def next_trash(view: View, after: str) -> list[str]:
+    """Names of the next trash records."""
+    return [name for name, _ in islice(view.scan(TRASH, "", after=after), BATCH)]
+
+
+def ingest_files(view: View) -> set[str]:
+    """The files of all ingests there are."""
+    return {
+        decode(data, IngestRecord).file
+        for namespace in view.scan_namespaces(INGESTS)
+        for _, data in view.scan(INGESTS, namespace)
+    }
+
+
+def batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
