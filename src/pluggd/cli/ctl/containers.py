@@ -1,0 +1,119 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`pluggctl containers`: records of containers; nothing runs."""
+
+from __future__ import annotations
+
+import json
+from typing import IO
+
+import click
+
+from pluggd.cli.ctl.app import App, Fields, Group, pass_app
+from pluggd.cli.ctl.args import CONTAINERS, IMAGES, pairs
+from pluggd.cli.ctl.output import clean, json_document, out, table
+from pluggd.cli.ctl.removal import MISSING_OK, remove_each
+
+SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+
+
+@click.group(cls=Group)
+def containers() -> None:
+    """Container records: each keeps its snapshot and is a root of collection."""
+
+
+@containers.command()
+@click.argument("id_", metavar="ID")
+@click.option("--image", default="", help="The name of its image.", **IMAGES)
+@click.option(
+    "--runtime",
+    default="io.containerd.runc.v2",
+    show_default=True,
+    help="The runtime that would start it.",
+)
+@click.option(
+    "--spec", type=click.File("rb"), help="An OCI runtime specification (JSON file)."
+)
+@click.option("--snapshotter", default="")
+@click.option("--snapshot-key", default="")
+@click.option("--label", multiple=True, metavar="KEY=VALUE")
+@pass_app
+def create(
+    app: App,
+    id_: str,
+    image: str,
+    runtime: str,
+    spec: IO[bytes] | None,
+    snapshotter: str,
+    snapshot_key: str,
+    label: tuple[str, ...],
+) -> None:
+    """Create a container record."""
+    container: Fields = {
+        "id": id_,
+        "image": image,
+        "runtime": {"name": runtime},
+        "snapshotter": snapshotter,
+        "snapshot_key": snapshot_key,
+        "labels": pairs(label),
+    }
+    if spec is not None:
+        try:
+            value = json.load(spec)
+        except ValueError as error:
+            raise click.UsageError(f"--spec: {spec.name} is no JSON: {error}") from None
+        container["spec"] = {"type_url": SPEC_TYPE, "value": value}
+    made = app.call("containers.v1.create", {"container": container})
+    if app.json:
+        json_document(made.get("container", {}))
+
+
+@containers.command()
+@click.option("-q", "--quiet", is_flag=True, help="Only the ids.")
+@click.argument("filters", nargs=-1, metavar="[FILTER]...")
+@pass_app
+def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
+    """List container records."""
+    found = app.all_of("containers.v1.list", "containers", filters)
+    if app.json:
+        json_document(found)
+    elif quiet:
+        for item in found:
+            out(clean(item["id"]))
+    else:
+        table(
+            ("CONTAINER", "IMAGE", "RUNTIME"),
+            [
+                (
+                    item["id"],
+                    item.get("image", ""),
+                    (item.get("runtime") or {}).get("name", ""),
+                )
+                for item in found
+            ],
+        )
+
+
+@containers.command()
+@click.argument("id_", metavar="ID", **CONTAINERS)
+@click.option("--spec", is_flag=True, help="Only the specification.")
+@pass_app
+def info(app: App, id_: str, spec: bool) -> None:
+    """Show a container record (always JSON)."""
+    container = app.call("containers.v1.get", {"id": id_}).get("container", {})
+    json_document((container.get("spec") or {}).get("value") if spec else container)
+
+
+@containers.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...", **CONTAINERS)
+@MISSING_OK
+@pass_app
+def rm(app: App, ids: tuple[str, ...], missing_ok: bool) -> None:
+    """Remove container records."""
+    remove_each(
+        app,
+        ids,
+        "containers.v1.delete",
+        "id",
+        missing_ok=missing_ok,
+    )

@@ -1,0 +1,36 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The line below an error that says what to do, where that is known for sure."""
+
+from __future__ import annotations
+
+from pluggd.client.blocking import ConnectFailed, ConnectionLost
+from pluggd.errors import PluggdError
+
+
+def hint(error: PluggdError) -> str:
+    """A sentence, or "" where the message says all there is to say."""
+    if isinstance(error, ConnectFailed):
+        if "permission denied" in error.message:
+            return (
+                "The socket belongs to another user or group: run as one of them, or "
+                "set the owner, group and mode in the daemon's config."
+            )
+        return (
+            "Is the daemon running? Start it with: pluggd run   "
+            "(another socket: --address or PLUGGD_ADDRESS)"
+        )
+    if isinstance(error, ConnectionLost):
+        return "Whether the command had an effect is not known; look before repeating."
+    if error.code == "not_found":
+        return _where(error.message)
+    return ""
+
+
+def _where(message: str) -> str:
+    if message.startswith(("image ", "container ", "lease ", "content ")):
+        return (
+            "Names belong to a namespace: `pluggctl namespaces ls` shows them, "
+            "-n chooses one."
+        )
+    return ""

@@ -1,0 +1,91 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The root command: global options, and the table of what it can do."""
+
+from __future__ import annotations
+
+import click
+
+from pluggd import __version__
+from pluggd.cli.ctl.app import App, LazyGroup
+
+_HERE = "pluggd.cli.ctl"
+
+
+class Root(LazyGroup):
+    lazy = {
+        "version": (f"{_HERE}.system:version", "Show the versions of both ends."),
+        "health": (f"{_HERE}.system:health", "Say whether the services serve."),
+        "plugins": (f"{_HERE}.plugins:plugins", "Plugins: ls, graph."),
+        "namespaces": (
+            f"{_HERE}.namespaces:namespaces",
+            "Namespaces: create, ls, label, rm.",
+        ),
+        "images": (
+            f"{_HERE}.images:images",
+            "Images: import, export, ls, inspect, tag, label, check, rm.",
+        ),
+        "content": (
+            f"{_HERE}.content:content",
+            "Blobs: ls, info, get, ingest, label, rm, active.",
+        ),
+        "leases": (f"{_HERE}.leases:leases", "Leases: create, ls, rm, resources."),
+        "containers": (
+            f"{_HERE}.containers:containers",
+            "Container records: create, ls, info, rm.",
+        ),
+        "events": (f"{_HERE}.events:events", "Follow what happens."),
+        "gc": (f"{_HERE}.gc:gc", "Collection: run, status, plan, explain."),
+        "call": (f"{_HERE}.raw:call", "Call any method with JSON."),
+        "methods": (f"{_HERE}.raw:methods", "List what can be called."),
+        "completion": (
+            f"{_HERE}.completion:completion",
+            "Print a completion script for a shell.",
+        ),
+    }
+
+
+@click.group(
+    cls=Root,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 error, 2 usage, 3 daemon unreachable, 4 not found, "
+    "5 exists already, 6 timed out, 130 interrupted.",
+)
+@click.option(
+    "-a",
+    "--address",
+    envvar="PLUGGD_ADDRESS",
+    default="",
+    metavar="SOCKET",
+    type=click.Path(),
+    help="The daemon's socket. [env PLUGGD_ADDRESS; default: where `pluggd run` of "
+    "this user listens]",
+)
+@click.option(
+    "-n",
+    "--namespace",
+    envvar="PLUGGD_NAMESPACE",
+    default="default",
+    metavar="NAME",
+    help="The namespace of the command. [env PLUGGD_NAMESPACE; default: default]",
+)
+@click.option("--json", is_flag=True, help="JSON instead of tables.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up on a call after so long.",
+)
+@click.version_option(__version__, message="pluggctl %(version)s")
+@click.pass_context
+def cli(
+    context: click.Context,
+    address: str,
+    namespace: str,
+    json: bool,
+    timeout: float | None,
+) -> None:
+    """The client of the pluggd daemon."""
+    app = App(address, namespace, json=json, timeout=timeout)
+    context.obj = app
+    context.call_on_close(app.close)
