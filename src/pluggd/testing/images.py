@@ -58,7 +58,9 @@ class Layout:
                 "config": {"Cmd": ["/hello"]},
                 "rootfs": {
                     "type": "layers",
-                    "diff_ids": [f"sha256:{hashlib.sha256(t).hexdigest()}" for t in tars],
+                    "diff_ids": [
+                        f"sha256:{hashlib.sha256(t).hexdigest()}" for t in tars
+                    ],
                 },
                 "history": [{"created_by": "pluggd.testing"} for _ in tars],
             },
@@ -165,7 +167,8 @@ def docker_archive(
             "rootfs": {
                 "type": "layers",
                 "diff_ids": [
-                    f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in (first, second)
+                    f"sha256:{hashlib.sha256(tar).hexdigest()}"
+                    for tar in (first, second)
                 ],
             },
         }

@@ -1,0 +1,89 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Who may call what: the rules of `[rpc.access]`, as a pure function.
+
+The socket's owner, group and mode decide who may connect; these rules narrow what
+who is connected may do. Without rules everybody who can connect may do everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from pluggd.errors import PermissionDenied
+from pluggd.model.record import Record
+from pluggd.services.call import Peer
+
+
+class AccessRule(Record, frozen=True):
+    """One rule. It matches when every list that is not empty matches."""
+
+    name: str = ""
+    """Named in the refusal and in the log. Default: its number, from 1."""
+
+    effect: Literal["allow", "deny"] = "allow"
+    """What happens to a call that matches. Default: allow."""
+
+    uids: list[int] = []
+    """User ids of the caller. Default: any."""
+
+    gids: list[int] = []
+    """Primary group ids of the caller. Default: any."""
+
+    namespaces: list[str] = []
+    """Patterns (`*`, `?`, `[...]`) of the call's namespace; a call without one has the
+    namespace "". Default: any."""
+
+    methods: list[str] = []
+    """Patterns of the method's name, as in `images.v1.*`. Default: any."""
+
+
+class AccessConfig(Record, frozen=True):
+    """The rules in order; the first that matches decides."""
+
+    default: Literal["allow", "deny"] = "allow"
+    """What happens to a call that no rule matches. Default: allow."""
+
+    rules: list[AccessRule] = []
+    """The rules. Default: none."""
+
+
+def check_access(
+    config: AccessConfig, peer: Peer | None, namespace: str, method: str
+) -> None:
+    """Raises PermissionDenied, naming the rule, the caller and what it tried.
+
+    A peer that is not known (None) matches no rule that names uids or gids.
+    """
+    for number, rule in enumerate(config.rules, 1):
+        if _matches(rule, peer, namespace, method):
+            if rule.effect == "allow":
+                return
+            raise _denied(f'rule "{rule.name or number}"', peer, namespace, method)
+    if config.default == "deny":
+        raise _denied('default = "deny"', peer, namespace, method)
+
+
+def _matches(rule: AccessRule, peer: Peer | None, namespace: str, method: str) -> bool:
+    return (
+        (not rule.uids or (peer is not None and peer.uid in rule.uids))
+        and (not rule.gids or (peer is not None and peer.gid in rule.gids))
+        and _any(rule.namespaces, namespace)
+        and _any(rule.methods, method)
+    )
+
+
+def _any(patterns: Sequence[str], value: str) -> bool:
+    return not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def _denied(
+    by: str, peer: Peer | None, namespace: str, method: str
+) -> PermissionDenied:
+    who = f"uid {peer.uid} gid {peer.gid}" if peer is not None else "unknown peer"
+    where = f' in namespace "{namespace}"' if namespace else ""
+    return PermissionDenied(
+        f"{method}{where} is denied for {who} by {by} of [rpc.access]"
+    )

@@ -1,0 +1,298 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Plain data from the wire to the typed arguments of a method, or a refusal that names
+the culprit.
+
+Stricter than `model.record`, which ignores unknown fields so that old clients read
+new daemons: what a *client* sends and we do not know is its mistake. Also here: nil is
+absent, and a bytes field takes text (docs/rpc.md). Knows no connection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import (
+    Any,
+    NotRequired,
+    Required,
+    TypedDict,
+    TypeGuard,
+    get_args,
+    get_origin,
+)
+
+from pluggd.errors import InvalidArgument
+from pluggd.model.record import convert, is_record, record_fields
+from pluggd.services.schema import (
+    LISTS,
+    MAPS,
+    MethodSchema,
+    strip_optional,
+)
+
+_PLAIN = (str, int, bool)
+_typed_dict: Any = TypedDict  # made at run time, which type checkers do not follow
+
+
+class Arguments:
+    """The arguments of one method.
+
+    On the fast path, for arguments that are all plain and of the right type, the
+    data itself is what the method is called with.
+    """
+
+    def __init__(self, schema: MethodSchema) -> None:
+        self._method = schema.name
+        self._plain = {p.name: p.type for p in schema.parameters if p.type in _PLAIN}
+        self._required = frozenset(p.name for p in schema.parameters if p.required)
+        self._renamed = {
+            p.name: p.attribute for p in schema.parameters if p.name != p.attribute
+        }
+        self._shape = _RecordShape()
+        self._shape.fill({p.name: p.type for p in schema.parameters}, {})
+        self._type: Any = _typed_dict(
+            "Arguments",
+            {
+                p.name: Required[p.type] if p.required else NotRequired[p.type]
+                for p in schema.parameters
+            },
+        )
+
+    def bind(self, data: object, *, escaped: bool = False) -> dict[str, Any]:
+        """Keyword arguments for the method; what was not given is not there.
+
+        `data` is used up. Raises InvalidArgument naming method, argument and rule.
+        """
+        if data is None:
+            data = {}
+        if not _is_map(data):
+            raise InvalidArgument(
+                f"{self._method}: arguments must be a map, not {_name_of(data)}"
+            )
+        if not escaped and not self._renamed:
+            plain = self._plain
+            for name, value in data.items():
+                if plain.get(name) is not type(value):
+                    break
+            else:
+                if self._required <= data.keys():
+                    return data
+        try:
+            prepared = self._shape.prepare(data)
+            if escaped:
+                refuse_surrogates(prepared)
+            bound: dict[str, Any] = convert(prepared, self._type)
+        except Mismatch as error:
+            text = error.describe("argument")
+            raise InvalidArgument(f"{self._method}: {text}") from None
+        except InvalidArgument as error:
+            text = _explain(str(error), "argument")
+            raise InvalidArgument(f"{self._method}: {text}") from None
+        for name, attribute in self._renamed.items():
+            if name in bound:
+                bound[attribute] = bound.pop(name)
+        return bound
+
+
+class Item:
+    """The items of a stream from the caller."""
+
+    def __init__(self, method: str, type_: Any) -> None:
+        self._method = method
+        self._type = type_
+        self._shape = _shape_of(type_, {})
+
+    def convert(self, value: object, *, escaped: bool = False) -> Any:
+        """The typed item. Raises InvalidArgument naming method and culprit."""
+        try:
+            if self._shape is not None:
+                value = self._shape.prepare(value)
+            if escaped:
+                refuse_surrogates(value)
+            return convert(value, self._type)
+        except Mismatch as error:
+            text = error.describe("field")
+        except InvalidArgument as error:
+            text = _explain(str(error), "field")
+        raise InvalidArgument(f"{self._method}: item: {text}")
+
+
+class Mismatch(Exception):
+    """What is wrong below a path; the path grows on the way out."""
+
+    def __init__(self, reason: str, *path: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = list(path)
+
+    def describe(self, what: str) -> str:
+        return f"{_where(what, '.'.join(self.path))}{self.reason}"
+
+
+# --- shapes: what has to be looked at before the types are checked
+
+
+class _Shape:
+    def prepare(self, value: Any) -> Any:
+        raise NotImplementedError
+
+
+class _BytesShape(_Shape):
+    def prepare(self, value: Any) -> Any:
+        if type(value) is str:
+            return value.encode("utf-8", "surrogateescape")
+        return value
+
+
+class _ListShape(_Shape):
+    def __init__(self, item: _Shape) -> None:
+        self._item = item
+
+    def prepare(self, value: Any) -> Any:
+        if not _is_list(value):
+            return value
+        prepared: list[Any] = []
+        for index, element in enumerate(value):
+            try:
+                prepared.append(self._item.prepare(element))
+            except Mismatch as error:
+                error.path.insert(0, str(index))
+                raise
+        return prepared
+
+
+class _MapShape(_Shape):
+    def __init__(self, item: _Shape) -> None:
+        self._item = item
+
+    def prepare(self, value: Any) -> Any:
+        if not _is_map(value):
+            return value
+        prepared: dict[Any, Any] = {}
+        for key, element in value.items():
+            try:
+                prepared[key] = self._item.prepare(element)
+            except Mismatch as error:
+                error.path.insert(0, str(key))
+                raise
+        return prepared
+
+
+class _RecordShape(_Shape):
+    """A map of known names: refuses others, drops nil, prepares what needs it."""
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] = frozenset()
+        self._shapes: dict[str, _Shape] = {}
+
+    def fill(self, fields: Mapping[str, Any], known: _Known) -> None:
+        """Apart from construction, so that a record may contain itself."""
+        self._names = frozenset(fields)
+        for name, type_ in fields.items():
+            shape = _shape_of(type_, known)
+            if shape is not None:
+                self._shapes[name] = shape
+
+    def prepare(self, value: Any) -> Any:
+        if not _is_map(value):
+            return value
+        if not value.keys() <= self._names:
+            raise self._unknown(value)
+        if None in value.values():
+            value = {k: v for k, v in value.items() if v is not None}
+        for name, shape in self._shapes.items():
+            if name in value:
+                try:
+                    value[name] = shape.prepare(value[name])
+                except Mismatch as error:
+                    error.path.insert(0, name)
+                    raise
+        return value
+
+    def _unknown(self, value: dict[Any, Any]) -> Mismatch:
+        name = next(name for name in value if name not in self._names)
+        text = name if isinstance(name, str) else repr(name)
+        return Mismatch("is not known" + did_you_mean(text, self._names), text)
+
+
+_Known = dict[Any, _RecordShape]
+
+
+def _shape_of(type_: Any, known: _Known) -> _Shape | None:
+    type_ = strip_optional(type_)
+    if type_ is bytes:
+        return _BytesShape()
+    if is_record(type_):
+        shape = known.get(type_)
+        if shape is None:
+            shape = known[type_] = _RecordShape()
+            shape.fill({f.name: f.type for f in record_fields(type_)}, known)
+        return shape
+    origin = get_origin(type_)
+    if origin in LISTS or origin in MAPS:
+        inner = _shape_of(get_args(type_)[-1], known)
+        if inner is not None:
+            return _ListShape(inner) if origin in LISTS else _MapShape(inner)
+    return None
+
+
+def refuse_surrogates(value: object, *path: str) -> None:
+    """Raises Mismatch for text that holds bytes which are no UTF-8."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise Mismatch("is text and must be valid UTF-8", *path) from None
+    elif _is_map(value):
+        for key, element in value.items():
+            refuse_surrogates(key, *path)
+            refuse_surrogates(element, *path, str(key))
+    elif _is_list(value):
+        for index, element in enumerate(value):
+            refuse_surrogates(element, *path, str(index))
+
+
+# --- texts
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`; did you mean "x"?`, or nothing when no name is close."""
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
+_MISSING = re.compile(r"Object missing required field `(.*)`$")
+
+
+def _explain(text: str, what: str) -> str:
+    """msgspec's words in ours, with the path first."""
+    at = _AT.search(text)
+    path = at[1] if at else ""
+    reason = text[: at.start()] if at else text
+    missing = _MISSING.match(reason)
+    if missing:
+        path = f"{path}.{missing[1]}" if path else missing[1]
+        return f"{_where(what, path)}is missing"
+    reason = reason.replace("`", "").replace("null", "nil")
+    reason = reason[:1].lower() + reason[1:]
+    return f"{_where(what, path).rstrip()}: {reason}" if path else reason
+
+
+def _where(what: str, path: str) -> str:
+    return f'{what} "{path}" ' if path else ""
+
+
+def _name_of(value: object) -> str:
+    names: dict[type, str] = {dict: "a map", list: "an array", str: "a str"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _is_map(value: object) -> TypeGuard[dict[Any, Any]]:
+    return type(value) is dict
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return type(value) is list

@@ -1,0 +1,386 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a request to the method that serves it, and from its result to bytes.
+
+A plain table of names, filled at start from the schemas of the kinds; plugins are not
+asked on the way. A call's surroundings (namespace, lease, peer) are set here. It
+has never heard of a socket: `connection` gives it requests, and what it returns
+are values and errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MethodType
+from typing import Any, NamedTuple, TypeGuard
+
+from pluggd.core.access import AccessConfig, check_access
+from pluggd.core.arguments import Arguments, Item, did_you_mean
+from pluggd.errors import (
+    CLASSES,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    NotImplemented_,
+    PluggdError,
+    ResourceExhausted,
+)
+from pluggd.model.record import Encoded, encode, to_plain
+from pluggd.plugin import INLINE_ATTRIBUTE
+from pluggd.services.call import Call, Peer, current_call, namespace
+from pluggd.services.hello import RPC
+from pluggd.services.kind import Kind
+from pluggd.services.schema import MethodSchema, ServiceSchema, service_schema
+from pluggd.wire.encoder import NIL, wrapping
+from pluggd.wire.limits import Limits
+from pluggd.wire.messages import FEATURES, HELLO, Request
+
+log = logging.getLogger("pluggd.rpc")
+
+_ENVELOPE = 64
+"""Bytes that a response may need around its result."""
+
+
+class Method:
+    """A method as it is served: how its arguments are bound, what is called, and how
+    its result is encoded."""
+
+    __slots__ = ("_prefix", "arguments", "function", "inline", "item", "name", "schema")
+
+    def __init__(self, schema: MethodSchema, function: Callable[..., Any]) -> None:
+        self.name = schema.name
+        self.schema = schema
+        self.arguments = Arguments(schema)
+        self.item = None
+        if schema.receives is not None:
+            self.item = Item(schema.name, schema.receives.item)
+        self.function = function
+        plain = getattr(function, INLINE_ATTRIBUTE, None)
+        self.inline = plain is not None
+        if plain is not None:
+            owner = getattr(function, "__self__", None)
+            self.function = plain if owner is None else MethodType(plain, owner)
+        self._prefix = wrapping(schema.key) if schema.key else b""
+
+    @property
+    def streams(self) -> bool:
+        return self.schema.sends is not None or self.schema.receives is not None
+
+    def encode(self, result: Any) -> bytes:
+        """The bytes of the result as it stands in the response."""
+        if type(result) is Encoded:
+            return self._prefix + result.data  # pyright: ignore[reportUnknownMemberType]
+        if result is None:
+            return self._prefix + NIL
+        return self._prefix + encode(result)
+
+    def encode_with_fds(self, result: Any) -> tuple[bytes, tuple[int, ...]]:
+        """As `encode`; descriptors are taken out and replaced by their index."""
+        plain = to_plain(result)
+        fds: list[int] = []
+        for path in self.schema.result_fds:
+            owner: dict[str, Any] = plain
+            for name in path[:-1]:
+                owner = owner.get(name, {})
+            if owner.get(path[-1]) is not None:
+                fds.append(owner[path[-1]])
+                owner[path[-1]] = len(fds) - 1
+        return self._prefix + encode(plain), tuple(fds)
+
+
+class Prepared(NamedTuple):
+    """A request that may run. timeout: seconds, or None."""
+
+    method: Method
+    arguments: dict[str, Any]
+    call: Call
+    timeout: float | None
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Plain counters since start; `in_flight` and `connections` are of this moment."""
+
+    requests: int = 0
+    errors: Counter[str] = field(default_factory=Counter[str])
+    in_flight: int = 0
+    connections: int = 0
+    accepted: int = 0
+    refused: int = 0
+
+
+class Session:
+    """What stays the same between the calls of one connection.
+
+    A client mostly says the same metadata again and again; the checked form is kept.
+    """
+
+    __slots__ = ("_known", "id", "peer")
+
+    KEPT = 64
+
+    def __init__(self, id: str, peer: Peer | None) -> None:
+        self.id = id
+        self.peer = peer
+        self._known: dict[tuple[str, str, str], tuple[Call, PluggdError | None]] = {}
+
+    def call(
+        self, namespace_: str, lease: str, traceparent: str
+    ) -> tuple[Call, PluggdError | None]:
+        """The surroundings, and what is wrong with their namespace, if anything."""
+        key = (namespace_, lease, traceparent)
+        known = self._known.get(key)
+        if known is None:
+            call = Call(
+                namespace=namespace_,
+                lease=lease,
+                peer=self.peer,
+                request=self.id,
+                traceparent=traceparent,
+            )
+            known = (call, _namespace_error(call))
+            if len(self._known) >= self.KEPT:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+
+def _namespace_error(call: Call) -> PluggdError | None:
+    token = current_call.set(call)
+    try:
+        namespace()
+    except PluggdError as error:
+        return error
+    finally:
+        current_call.reset(token)
+    return None
+
+
+class Dispatcher:
+    """The table of methods of one daemon."""
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        version: str = "",
+        access: AccessConfig | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.version = version
+        self.statistics = Statistics()
+        self._access = access
+        if access is not None and not access.rules and access.default == "allow":
+            self._access = None
+        self._methods: dict[str, Method] = {}
+        self._services: dict[str, ServiceSchema] = {RPC.service: service_schema(RPC)}
+        self._providers: dict[str, str] = {}
+        self._down: dict[str, PluggdError] = {}
+        self._hello = Method(service_schema(RPC).method("hello"), _hello_is_built_in)
+
+    # --- the table
+
+    def add(self, kind: Kind[Any], implementation: object, uri: str = "") -> None:
+        """Serve a kind by an object; uri: of its plugin, for messages.
+
+        A method that an older provider does not have is answered `not_implemented`.
+        Raises TypeError for a kind whose declaration cannot be served.
+        """
+        schema = service_schema(kind)
+        if not schema.methods:
+            return
+        self._forget(schema.name)
+        self._services[schema.name] = schema
+        self._providers[schema.name] = uri
+        for method in schema.methods:
+            function = getattr(implementation, method.attribute, None)
+            if function is None:
+                log.warning("%s does not have %s", uri or kind.name, method.name)
+                continue
+            self._methods[method.name] = Method(method, function)
+
+    def unavailable(self, kind: Kind[Any] | str, error: PluggdError) -> None:
+        """Answer every call of a service with this error from now on."""
+        service = kind if isinstance(kind, str) else kind.service
+        if not isinstance(kind, str):
+            schema = service_schema(kind)
+            if not schema.methods:
+                return
+            self._services[service] = schema
+        self._forget(service)
+        self._down[service] = error
+
+    def _forget(self, service: str) -> None:
+        self._down.pop(service, None)
+        self._providers.pop(service, None)
+        for name in [n for n in self._methods if n.rpartition(".")[0] == service]:
+            del self._methods[name]
+
+    def services(self) -> dict[str, PluggdError | None]:
+        """The services by name, with what keeps them from serving."""
+        names = sorted({*self._services, *self._down})
+        return {name: self._down.get(name) for name in names}
+
+    def describe(self, service: str = "") -> list[dict[str, Any]]:
+        """The schema of all services that work, or of one, as plain maps.
+
+        Raises NotFound, or the error of a service that does not work.
+        """
+        if service:
+            self._check_up(service)
+            if service not in self._services:
+                raise NotFound(f'service "{service}": not found')
+            return [self._describe(service)]
+        return [
+            self._describe(n) for n in sorted(self._services) if n not in self._down
+        ]
+
+    def _describe(self, service: str) -> dict[str, Any]:
+        described = self._services[service].describe()
+        described["provider"] = self._providers.get(service, "")
+        if service == RPC.service:
+            described["limits"] = dataclasses.asdict(self.limits)
+            described["errors"] = list(CLASSES)
+            described["features"] = list(FEATURES)
+        return described
+
+    # --- a request
+
+    def method(self, name: str) -> Method:
+        """Raises NotImplemented_ naming what is unknown, or why a service is down."""
+        method = self._methods.get(name)
+        if method is not None:
+            return method
+        if name == HELLO:
+            return self._hello
+        service, _, short = name.rpartition(".")
+        self._check_up(service)
+        schema = self._services.get(service)
+        if schema is None:
+            hint = did_you_mean(service, self._services)
+            raise NotImplemented_(f'unknown service "{service}" of "{name}"{hint}')
+        declared = [m.name.rpartition(".")[2] for m in schema.methods]
+        if short in declared:
+            uri = self._providers.get(service, "")
+            raise NotImplemented_(f'method "{name}" is not implemented by {uri}')
+        hint = did_you_mean(short, declared)
+        raise NotImplemented_(f'unknown method "{short}" of service "{service}"{hint}')
+
+    def _check_up(self, service: str) -> None:
+        error = self._down.get(service)
+        if error is not None:
+            raise type(error)(error.message)
+
+    def prepare(self, request: Request, session: Session) -> Prepared:
+        """Look up, check and bind. Raises the PluggdError to answer with."""
+        method = self.method(request.method)
+        params: Any = request.params
+        arguments: object = None
+        metadata: object = None
+        if _is_list(params):
+            count = len(params)
+            if count:
+                arguments = params[0]
+                if count > 1:
+                    metadata = params[1]
+                    if count > 2:
+                        raise InvalidArgument(
+                            f"{method.name}: params are [arguments, metadata], "
+                            f"not {count} values"
+                        )
+        elif params is not None:
+            raise InvalidArgument(
+                f"{method.name}: params must be an array, [arguments, metadata]"
+            )
+        timeout: float | None = None
+        if metadata is None:
+            call, error = session.call("", "", "")
+        elif _is_map(metadata):
+            get = metadata.get
+            space, lease, trace = get("namespace"), get("lease"), get("traceparent")
+            if not (
+                (space is None or type(space) is str)
+                and (lease is None or type(lease) is str)
+                and (trace is None or type(trace) is str)
+            ):
+                raise _bad_metadata(method.name, metadata)
+            call, error = session.call(space or "", lease or "", trace or "")
+            given: object = get("timeout")
+            if given is not None:
+                timeout = _seconds(method.name, given)
+        else:
+            raise InvalidArgument(f"{method.name}: metadata must be a map")
+        if self._access is not None and method is not self._hello:
+            check_access(self._access, session.peer, call.namespace, method.name)
+        if error is not None and method.schema.namespaced:
+            raise type(error)(error.message)
+        return Prepared(
+            method,
+            method.arguments.bind(arguments, escaped=request.escaped),
+            call,
+            timeout,
+        )
+
+    def check_size(self, method: Method, raw: bytes) -> None:
+        """Raises ResourceExhausted for a result that does not fit a message."""
+        limit = self.limits.message_size
+        if len(raw) + _ENVELOPE > limit:
+            raise ResourceExhausted(
+                f"{method.name}: the result has {len(raw)} bytes and a message at most "
+                f"{limit}; ask for a part (limit and after, or offset and size)"
+            )
+
+
+def internal(method: str, request: str, error: BaseException) -> Internal:
+    """A bug: logged with its traceback, told without."""
+    log.error(
+        "%s failed: %s",
+        method,
+        error,
+        exc_info=error,
+        extra={"request": request, "method": method},
+    )
+    return Internal(
+        f"{method}: internal error; the daemon's log has it under request {request}"
+    )
+
+
+async def _hello_is_built_in() -> None:
+    raise AssertionError("the connection answers rpc.v1.hello")
+
+
+def _bad_metadata(method: str, metadata: dict[Any, Any]) -> InvalidArgument:
+    for name in ("namespace", "lease", "traceparent"):
+        value = metadata.get(name)
+        if value is not None and type(value) is not str:
+            return InvalidArgument(
+                f'{method}: metadata "{name}": expected str, got {type(value).__name__}'
+            )
+    raise AssertionError("metadata was found bad")
+
+
+def _seconds(method: str, value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise InvalidArgument(
+            f'{method}: metadata "timeout": expected seconds, '
+            f"got {type(value).__name__}"
+        )
+    if math.isnan(value):
+        raise InvalidArgument(f'{method}: metadata "timeout" is not a number')
+    if value <= 0:
+        raise DeadlineExceeded(f"{method}: the timeout of {value:g} s has passed")
+    return float(value)
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return type(value) is list
+
+
+def _is_map(value: object) -> TypeGuard[dict[Any, Any]]:
+    return type(value) is dict
