@@ -26,6 +26,11 @@ FLAT = "containerd.io/gc.flat"
 REF = "containerd.io/gc.ref."
 BREF = "containerd.io/gc.bref."
 
+MAX_TIME = 2**63 - 1
+"""ns since the epoch that fit where times are stored; in the year 2262."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class Reference(NamedTuple):
     """An edge stated by a label. `back`: the named object keeps the labelled one."""
@@ -79,7 +84,8 @@ def is_flat(labels: Mapping[str, str]) -> bool:
 
 
 def expiry(labels: Mapping[str, str]) -> int | None:
-    """When the object expires, in ns since the epoch; None for never.
+    """When the object expires, in ns since the epoch; None for never. Times after
+    `MAX_TIME` become it.
 
     A time that cannot be read means never: losing data over a typo is worse
     than keeping it.
@@ -93,5 +99,6 @@ def expiry(labels: Mapping[str, str]) -> int | None:
         return None
     if when.tzinfo is None:
         return None
-    whole = when.replace(microsecond=0).astimezone(UTC)
-    return int(whole.timestamp()) * 1_000_000_000 + when.microsecond * 1000
+    since = when - _EPOCH
+    seconds = since.days * 86400 + since.seconds
+    return min(seconds * 1_000_000_000 + since.microseconds * 1000, MAX_TIME)
