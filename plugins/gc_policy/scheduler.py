@@ -111,17 +111,18 @@ class Scheduler:
 
     def status(self) -> GcStatus:
         policy = self.policy
-        next_at = policy.wake_at
-        if next_at is not None:
-            ahead = max(next_at - trio.current_time(), 0.0)
-            next_at_ns = time.time_ns() + int(ahead * NS)
+        wake_at = policy.wake_at
+        next_at = 0
+        if wake_at is not None and not self._running:
+            ahead = max(wake_at - trio.current_time(), 0.0)
+            next_at = time.time_ns() + int(ahead * NS)
         return GcStatus(
             policy="scheduler",
             running=self._running,
             collections=self._collections,
             failures=self._failures,
             last_at=self._last_at,
-            next_at=0 if next_at is None or self._running else next_at_ns,
+            next_at=next_at,
             deletions=policy.deletions,
             mutations=policy.mutations,
             mean_pause=int(policy.mean_pause * NS),
@@ -149,9 +150,11 @@ class Scheduler:
     def _look_at_expiry(self) -> None:
         """Tell the policy what expires next, on its own clock."""
         at = self._collector.next_expiry()
-        if at is not None:
-            at_seconds = trio.current_time() + (at - time.time_ns()) / NS
-        self.policy.expires(None if at is None else at_seconds)
+        if at is None:
+            self.policy.expires(None)
+        else:
+            ahead = (at - time.time_ns()) / NS
+            self.policy.expires(trio.current_time() + ahead)
 
     async def _collect(self) -> None:
         waiters, self._waiters = self._waiters, []
