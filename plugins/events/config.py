@@ -1,0 +1,26 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The options of the event log, as an operator writes them."""
+
+from __future__ import annotations
+
+from pluggd.model.record import Record
+
+
+class Config(Record, frozen=True):
+    max_events: int = 100_000
+    """How many events the log keeps; the oldest go first. 0: any number."""
+
+    max_age: str = "168h"
+    """How long an event is kept, as a duration ("36h", "30m"). "0s": for ever."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    """How large the log may become, in bytes, give or take a thousand events.
+    0: any size."""
+
+    backlog_events: int = 8192
+    """How many of the newest events are held in memory for all subscribers together.
+    One that falls further behind reads on from the log, at its own pace. At least 1."""
+
+    backlog_bytes: int = 8 * 1024 * 1024
+    """How many bytes these may have."""

@@ -1,0 +1,64 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How the events service is started, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from pluggd.errors import InvalidArgument
+from pluggd.model.durations import format_duration, parse_duration
+from pluggd.plugin import Context, Registration, hookimpl
+from pluggd.services.events import EVENTS, Events
+from pluggd.services.metadata import METADATA
+from plugins.events.config import Config
+from plugins.events.exchange import Exchange
+from plugins.events.retention import Limits, Retention
+from plugins.events.service import EventService
+
+
+def limits(config: Config) -> Limits:
+    """What the log may hold. Raises InvalidArgument naming the key."""
+    try:
+        max_age = parse_duration(config.max_age)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"max_age: {error}") from None
+    return Limits(
+        max_events=max(config.max_events, 0),
+        max_age=max(max_age, 0.0),
+        max_bytes=max(config.max_bytes, 0),
+    )
+
+
+@asynccontextmanager
+async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
+    kept = limits(ctx.config)
+    ctx.export("max_events", str(kept.max_events))
+    ctx.export("max_age", format_duration(kept.max_age))
+    ctx.export("max_bytes", str(kept.max_bytes))
+    metadata = ctx.get(METADATA)
+    exchange = Exchange(
+        metadata,
+        backlog_events=ctx.config.backlog_events,
+        backlog_bytes=ctx.config.backlog_bytes,
+    )
+    retention = Retention(metadata, kept, trimmed=exchange.tail.trimmed, log=ctx.log)
+    # Nothing is awaited between the reading of the bounds, above, and this: an event
+    # is in the log then or is announced here.
+    metadata.on_commit(exchange.committed)
+    metadata.on_commit(retention.committed)
+    ctx.spawn(retention.run_forever, name="event log retention")
+    yield EventService(metadata, exchange)
+
+
+@hookimpl
+def pluggd_register() -> Registration[Events, Config]:
+    return Registration(
+        provides=EVENTS,
+        id="log",
+        start=start,
+        config=Config,
+        requires=(METADATA,),
+        description="delivers what happened, in one order, from a log that can be resumed",
+    )
