@@ -59,7 +59,7 @@ class Daemon:
         self.configuration = configuration
         self.log = log
         self.table = make_table(configuration, [*found, self._own_plugin()], log)
-        self.services = Services(self.table, configuration.settings, log)
+        self.services = Services(self.table, configuration.settings)
         self._stuck = stuck
         self._stop_asked = trio.Event()
         self._lifecycle: Lifecycle | None = None
@@ -111,7 +111,6 @@ class Daemon:
         """Stop, and do not wait for anybody who takes his time."""
         self.stop("hurried")
         self.log.warning("daemon stopping in a hurry")
-        self.services.grace = 0.0
         self.services.hurry.set()
         if self._lifecycle is not None:
             self._lifecycle.hurry()
@@ -218,9 +217,12 @@ class Daemon:
         self._refuse_if_required()
         rpc = self.configuration.settings.rpc
         self.services.open()
-        async with open_listener(
-            self.configuration.address, uid=rpc.uid, gid=rpc.gid, mode=rpc.mode
-        ) as listener, self.services.served(listener):
+        async with (
+            open_listener(
+                self.configuration.address, uid=rpc.uid, gid=rpc.gid, mode=rpc.mode
+            ) as listener,
+            self.services.served(listener),
+        ):
             counts = self._counts()
             self.log.info(
                 "daemon ready",
@@ -255,10 +257,16 @@ class Daemon:
             f"{row.uri}: {row.status.value}: {row.state.reason}" for row in refused
         ]
         lines += [f"{uri}: not found" for uri in missing]
+        if missing:
+            lines += [
+                f"{row.uri}: not loaded: {row.state.reason}"
+                for row in self.table.rows
+                if row.registration is None and row not in refused
+            ]
         if lines:
             what = "strict mode" if settings.strict else "required_plugins"
             raise StartRefused(
-                f"the daemon does not start ({what}), because of {len(lines)} plugins:\n"
+                f"the daemon does not start ({what}), because of:\n"
                 + "\n".join(f"  {line}" for line in lines)
             )
 

@@ -8,10 +8,13 @@ enough to know where to look; the traceback goes to the log, once.
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 
 from pluggd.errors import PluggdError
+
+_CORE = os.path.dirname(__file__) + os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,12 @@ def _line(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
+    """The last line outside of the core: what the core raises is about its caller."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen ")
+        if not frame.filename.startswith(("<frozen ", _CORE))
     ]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

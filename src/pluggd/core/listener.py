@@ -16,8 +16,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import trio
-
 from pluggd.errors import FailedPrecondition, InvalidArgument
 
 MAX_PATH = 107
@@ -38,7 +36,7 @@ def validate_address(address: Path) -> None:
 @asynccontextmanager
 async def open_listener(
     address: Path, *, uid: int = -1, gid: int = -1, mode: int = 0o660
-) -> AsyncGenerator[trio.SocketListener]:
+) -> AsyncGenerator[socket.socket]:
     """Listen on a unix socket while the block runs.
 
     Owner, group and mode are set between bind and listen: until listen, nobody can
@@ -55,7 +53,7 @@ async def open_listener(
                 _chown(address, uid, gid)
             os.chmod(address, mode)
             sock.listen(BACKLOG)
-            yield trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+            yield sock
         finally:
             # Not if somebody removed it and bound his own in the meantime.
             if _identity(address) == identity:

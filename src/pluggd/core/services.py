@@ -8,34 +8,40 @@ fails later; until then and afterwards nothing is served.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import socket
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 
-from pluggd.core.log import Log
-from pluggd.core.settings import Settings
+from pluggd import __version__
+from pluggd.core.dispatch import Dispatcher
+from pluggd.core.server import serve
+from pluggd.core.settings import LimitSettings, Settings
 from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
 from pluggd.errors import NotFound, PluggdError
 from pluggd.services.introspection import Health, ServiceHealth
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import RPC_ATTRIBUTE
+from pluggd.wire.limits import Limits
 
 
 class Services:
     """The served kinds of one daemon."""
 
-    def __init__(self, table: Table, settings: Settings, log: Log) -> None:
+    def __init__(self, table: Table, settings: Settings) -> None:
         self._table = table
         self._settings = settings
-        self._log = log
         self._open = False
         self._kinds: dict[str, Kind[Any]] = {}
-        self.grace = settings.rpc.grace
         self.hurry = trio.Event()
-        self.dispatcher = _make_dispatcher()
+        self.dispatcher = Dispatcher(
+            limits_of(settings.rpc.limits),
+            version=__version__,
+            access=settings.rpc.access,
+        )
         for row in table.rows:
             if row.registration is not None and is_served(row.registration.provides):
                 kind = row.registration.provides
@@ -94,19 +100,49 @@ class Services:
         return Health(status="serving" if serving else "not_serving", services=services)
 
     @asynccontextmanager
-    async def served(self, listener: trio.SocketListener) -> AsyncGenerator[None]:
+    async def served(self, listener: socket.socket) -> AsyncGenerator[None]:
         """Answer on the socket while the block runs; then running calls get their
         grace, or none when the daemon is hurried."""
-        try:
-            from pluggd.core.server import serve
-        except ModuleNotFoundError:
-            self._log.warning("this build has no server yet: nothing is answered")
-            yield
-            return
+        stop = trio.Event()
+
+        async def run(task_status: trio.TaskStatus[None]) -> None:
+            async with trio.open_nursery() as hurrying:
+                hurrying.start_soon(self._when_hurried, hurrying.cancel_scope)
+                await serve(
+                    listener,
+                    self.dispatcher,
+                    busy=self._busy(),
+                    stop=stop,
+                    grace=self._settings.rpc.grace,
+                    task_status=task_status,
+                )
+                hurrying.cancel_scope.cancel()
+
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve, listener, self.dispatcher)
-            yield
-            nursery.cancel_scope.cancel()
+            await nursery.start(run, name="server")
+            try:
+                yield
+            finally:
+                stop.set()
+
+    async def _when_hurried(self, scope: trio.CancelScope) -> None:
+        await self.hurry.wait()
+        scope.cancel()
+
+    def _busy(self) -> Callable[[], bool]:
+        """Whether threads have work that somebody waits for: then the server gives way,
+        or they hardly ever get the interpreter lock (docs/decisions/0002)."""
+        limiter = trio.to_thread.current_default_thread_limiter()
+        pending: list[Callable[[], bool]] = [
+            row.instance.pending
+            for row in self._table.rows
+            if callable(getattr(row.instance, "pending", None))
+        ]
+
+        def busy() -> bool:
+            return limiter.borrowed_tokens > 0 or any(ask() for ask in pending)
+
+        return busy
 
 
 def is_served(kind: Kind[Any]) -> bool:
@@ -118,11 +154,8 @@ def is_served(kind: Kind[Any]) -> bool:
     )
 
 
-def _make_dispatcher() -> Any:
-    try:
-        from pluggd.core.dispatch import Dispatcher
-    except ModuleNotFoundError:
-        from unittest.mock import MagicMock
-
-        return MagicMock()
-    return Dispatcher()
+def limits_of(settings: LimitSettings) -> Limits:
+    """The limits of the wire, from those of the configuration: the same names."""
+    return Limits(
+        **{name: getattr(settings, name) for name in settings.__struct_fields__}
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pluggd.core.access import AccessConfig
 from pluggd.model.record import Record
 
 
@@ -53,6 +54,7 @@ class RpcSettings(Record, frozen=True):
     """Seconds that running calls get to end when the daemon stops; 0 cancels them at
     once."""
     limits: LimitSettings = LimitSettings()
+    access: AccessConfig = AccessConfig()
 
 
 class LogSettings(Record, frozen=True):

@@ -32,6 +32,7 @@ class Row:
     config: Record = field(default_factory=NoConfig)
     state: State = field(default_factory=State)
     instance: Any = None
+    had_turn: bool = False
     exports: dict[str, str] = field(default_factory=dict[str, str])
     capabilities: list[str] = field(default_factory=list[str])
     platforms: list[Platform] = field(default_factory=list[Platform])
@@ -108,6 +109,7 @@ class Table:
             code=code,
             causes=causes,
         )
+        row.had_turn = row.had_turn or status is Status.STARTING
         self.on_change(row)
 
     def fail(self, row: Row, failure: Failure) -> None:
@@ -125,7 +127,12 @@ class Table:
         )
 
     def infos(self) -> list[PluginInfo]:
-        return [row.info() for row in self.rows]
+        """In order of start, then those that never were started, by URI."""
+        never = sorted(
+            (row for row in self.rows if not row.had_turn), key=lambda row: row.uri
+        )
+        started = [row for row in self.rows if row.had_turn]
+        return [row.info() for row in (*started, *never)]
 
     def working(self, kind: str) -> dict[str, Row]:
         """The rows of a kind that are ok, by id."""
@@ -185,7 +192,10 @@ class Table:
     def why_unavailable(self, kind: str) -> PluggdError:
         """What a caller of a service that nobody provides just now is told."""
         causes = _without_repetition(self.obstacle(kind))
-        return Unavailable(f"service {kind} is not available, because {chain(causes)}")
+        service = kind.partition(".")[2]
+        return Unavailable(
+            f"service {service} is not available, because {chain(causes)}: unavailable"
+        )
 
 
 def _without_repetition(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:

@@ -82,7 +82,12 @@ class _Writer:
             value = getattr(record, name)
             if path == () and name == "plugins":
                 continue
-            if isinstance(value, Record) or _is_table(value) or _is_records(value) or (path == () and name == "select"):
+            if (
+                isinstance(value, Record)
+                or _is_table(value)
+                or _is_records(value)
+                or (path == () and name == "select")
+            ):
                 tables.append((name, value))
             else:
                 self._plain(name, value, (*path, name), docs.get(name, ""))

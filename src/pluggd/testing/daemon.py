@@ -26,6 +26,7 @@ from pluggd.core.discovery import Found, discover
 from pluggd.core.listener import MAX_PATH
 from pluggd.core.log import Log, make_log
 from pluggd.core.toml_text import table_text
+from pluggd.errors import PluggdError
 from pluggd.plugin import Registration
 
 if TYPE_CHECKING:
@@ -160,9 +161,16 @@ async def running_daemon(
                 *discover([Path(one) for one in settings.plugin_dirs], bundled=bundled),
                 *(Found(one.uri, one.uri, "test", one) for one in plugins),
             ]
-            daemon = Daemon(configure(sources, settings, found), found, log=log)
+            configuration = configure(sources, settings, found)
+            daemon = Daemon(configuration, found, log=log, stuck=_complain)
             running = _in_process(daemon, address, log_file, log)
         yield await stack.enter_async_context(running)
+
+
+def _complain(uris: list[str]) -> None:
+    """Nothing but the end of the process ends such a task, so the test hangs from here
+    on: say at least why."""
+    sys.stderr.write(f"pluggd: tasks that will not end: {', '.join(uris)}\n")
 
 
 @asynccontextmanager
@@ -171,17 +179,29 @@ async def _in_process(
 ) -> AsyncGenerator[RunningDaemon]:
     running = RunningDaemon(address, log_file, daemon=daemon)
 
+    # Raised at the very end, where no nursery wraps it in a group: what a test asserts
+    # inside the block is to look like any other assertion.
+    errors: list[Exception] = []
+
     async def run(task_status: trio.TaskStatus[Daemon]) -> None:
         try:
             await daemon.run(task_status=task_status)
+        except PluggdError as error:
+            errors.append(error)
+            task_status.started(daemon)
         finally:
             running.mark_stopped()
 
     async with trio.open_nursery() as nursery:
         await nursery.start(run)
-        yield running
-        daemon.stop("end of the test")
-        await running.stop()
+        if not errors:
+            try:
+                yield running
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+            await running.stop()
+    if errors:
+        raise errors[0]
 
 
 @asynccontextmanager
