@@ -186,6 +186,10 @@ class Graph(GraphView):
         self.additions = 0
         self.queue_generation: int | None = None
 
+    def detach(self, kv: KV) -> None:
+        """Go on with other tables: the transaction is over."""
+        self._kv = self._reader = kv
+
     # --- statements
 
     def set_node(
@@ -288,6 +292,14 @@ class Graph(GraphView):
         self._kv.delete(EXPIRY, key)
         self.queue(key[8:])
 
+    def complete_edge(self, keeper: bytes, kind: int, kept: bytes) -> None:
+        """Restore the other end of an edge of which only one end is stored."""
+        middle = bytes((kind,))
+        out = self._kv.get(EDGES_OUT, keeper + middle + kept) is not None
+        into = self._kv.get(EDGES_IN, kept + middle + keeper) is not None
+        if out != into:
+            self._put_edge(keeper, kind, kept)
+
     # --- rows
 
     def _intern(self, node: Node) -> bytes:
@@ -372,7 +384,8 @@ class Graph(GraphView):
         return there
 
     def _remove_edge(self, keeper: bytes, kind: int, kept: bytes) -> None:
-        self._release(kept) if self._delete_edge(keeper, kind, kept) else None
+        if self._delete_edge(keeper, kind, kept):
+            self._release(kept)
 
     def _release(self, id_: bytes) -> None:
         """Something that kept this node does not any more."""

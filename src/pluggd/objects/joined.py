@@ -73,6 +73,6 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError(
-        f"{coroutine.__qualname__} waits inside a transaction; only calls that join "
-        "it may be awaited there"
+        f"{coroutine!r} waits inside a transaction; only calls that join it may be "
+        "awaited there"
     )

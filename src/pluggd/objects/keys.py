@@ -137,11 +137,8 @@ def _successor(run: bytes) -> bytes:
 def first_parts(kv: ReadKV, table: str, front: bytes = b"") -> Iterator[str]:
     """The distinct parts that follow `front` in the keys of a table, in byte order."""
     start = front
-    while True:
-        for stored_key, _ in kv.seek(table, start):
-            break
-        else:
-            return
+    while pair := next(iter(kv.seek(table, start)), None):
+        stored_key = pair[0]
         if not stored_key.startswith(front):
             return
         end = stored_key.index(0, len(front))

@@ -235,6 +235,7 @@ class ObjectTransaction(ObjectView):
     def close(self) -> None:
         super().close()
         self._kv = _OVER
+        self._graph.detach(_OVER)
 
     def as_transaction(self) -> ObjectTransaction | None:
         return self

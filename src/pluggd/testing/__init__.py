@@ -3,5 +3,6 @@
 """For those who test a plugin, or with one: a real daemon, fakes, fixtures."""
 
 from pluggd.testing.daemon import RunningDaemon, running_daemon
+from pluggd.testing.memory import MemoryMetadata, memory_metadata
 
-__all__ = ["RunningDaemon", "running_daemon"]
+__all__ = ["MemoryMetadata", "RunningDaemon", "memory_metadata", "running_daemon"]
