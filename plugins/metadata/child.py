@@ -10,26 +10,73 @@ trio and the registration. It calls the module's `main(arguments)`.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+import trio
+
+
+class ChildFailed(Exception):
+    """Its last line of standard error, or how it ended."""
+
+
 _BOOT = """\
-import sys, types
+import importlib, sys, types
 folder, module, *arguments = sys.argv[1:]
-for name, path in (("plugins", folder), ("plugins.metadata", folder + "/metadata")):
+for name in ("plugins", "plugins.metadata"):
     package = sys.modules[name] = types.ModuleType(name)
-    package.__path__ = [path]
-__import__("importlib").import_module("plugins.metadata." + module).main(arguments)
+    package.__path__ = []
+package.__path__ = [folder]
+importlib.import_module("plugins.metadata." + module).main(arguments)
 """
 
 
-def command(module: str, *arguments: str) -> list[str]:
-    """The command line, to be run with `environment()`."""
+async def run(module: str, *arguments: str) -> bytes:
+    """What the module wrote to standard output. Killed on cancellation.
+
+    Its standard input stays open and empty as long as this process lives. Raises
+    ChildFailed when it ends with anything but 0.
+    """
+    process = await trio.lowlevel.open_process(
+        _command(module, *arguments),
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors: list[bytes] = []
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_read, process.stderr, errors)
+            output: list[bytes] = []
+            await _read(process.stdout, output)
+        await process.wait()
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            # It was killed: this takes as long as the kernel needs to clear it away.
+            await process.wait()
+            for end in (process.stdin, process.stdout, process.stderr):
+                await end.aclose()
+    if process.returncode != 0:
+        last = b"".join(errors).decode(errors="replace").strip().rpartition("\n")[2]
+        raise ChildFailed(last or f"it ended with {process.returncode}")
+    return b"".join(output)
+
+
+async def _read(stream: trio.abc.ReceiveStream, into: list[bytes]) -> None:
+    into.extend([bytes(chunk) async for chunk in stream])
+
+
+def _command(module: str, *arguments: str) -> list[str]:
     folder = Path(__file__).resolve().parent
-    return [sys.executable, "-P", "-c", _BOOT, str(folder.parent), module, *arguments]
+    return [sys.executable, "-P", "-c", _BOOT, str(folder), module, *arguments]
 
 
-def environment() -> dict[str, str]:
-    """The variables of this process, and its module search path."""
+def _environment() -> dict[str, str]:
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return {**os.environ, "PYTHONPATH": path}

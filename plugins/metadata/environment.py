@@ -12,7 +12,8 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,11 @@ class Environment:
         """Bytes inside the file that a later transaction can use again."""
         return max(self.size() - reader.pages() * self.page_size, 0)
 
+    def readers(self) -> int:
+        """Read transactions that are open, in all processes."""
+        lines = self._env.readers().splitlines()[1:]
+        return sum(1 for line in lines if not line.endswith("-"))
+
     def reader_check(self) -> int:
         """Free the slots of readers that died; how many."""
         return self._env.reader_check()
@@ -165,6 +171,31 @@ class Environment:
     def _check_process(self) -> None:
         if self.forked:
             raise RuntimeError("the metadata store cannot be used in a forked process")
+
+
+@contextmanager
+def snapshot(path: str, map_size: int) -> Generator[LmdbRead]:
+    """All tables in one state, read-only, for a process that has no `Environment`.
+
+    path, map_size: as the process that writes has them.
+    """
+    with (
+        lmdb.open(
+            path,
+            map_size=map_size,
+            max_dbs=MAX_TABLES,
+            lib_version=ENGINE,
+            readonly=True,
+        ) as environment,
+        environment.begin() as txn,
+    ):
+        yield LmdbRead(
+            txn,
+            {
+                name.decode(): environment.open_db(name, txn=txn, create=False)
+                for name in environment.dbs(txn)
+            },
+        )
 
 
 def is_full(error: lmdb.Error, directory: Path) -> bool:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import lmdb
 
+from pluggd.errors import FailedPrecondition
+
 if TYPE_CHECKING:
     # The stubs have no public name for what open_db returns.
     from lmdb import _Database  # pyright: ignore[reportPrivateUsage]
@@ -21,13 +23,6 @@ if TYPE_CHECKING:
     Database: TypeAlias = _Database
     Tables: TypeAlias = Mapping[str, Database]
     Txn: TypeAlias = lmdb.Transaction[bytes]
-
-
-class UnknownTable(LookupError):
-    """A table was used that no `open_table` made usable: a bug of the caller."""
-
-    def __init__(self, table: str) -> None:
-        super().__init__(f'table "{table}" is not open: call open_table in start')
 
 
 class LmdbRead:
@@ -43,7 +38,10 @@ class LmdbRead:
         try:
             return self._tables[table]
         except KeyError:
-            raise UnknownTable(table) from None
+            raise FailedPrecondition(
+                f'table "{table}" is not open, call open_table in start: '
+                "failed precondition"
+            ) from None
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._txn.get(key, db=self._database(table))
@@ -74,6 +72,9 @@ class LmdbRead:
     def last(self, table: str) -> tuple[bytes, bytes] | None:
         with self._txn.cursor(self._database(table)) as cursor:
             return cursor.item() if cursor.last() else None
+
+    def tables(self) -> Iterator[str]:
+        return iter(self._tables)
 
     def entries(self, table: str) -> int:
         """How many keys the table has."""

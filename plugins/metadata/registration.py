@@ -14,8 +14,8 @@ from pluggd.model.record import Record
 from pluggd.objects.tables import TABLES
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.metadata import METADATA, Metadata
-from plugins.metadata import child
-from plugins.metadata.environment import DATA, ENGINE, MAX_TABLES, Environment
+from plugins.metadata.child import ChildFailed, run
+from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.store import LmdbMetadata
 
 _SMALLEST_MAP = 1 << 20
@@ -77,22 +77,13 @@ def _check(config: MetadataConfig) -> None:
 
 
 async def _verify(environment: Environment) -> None:
-    command = child.command(
-        "verify",
-        str(environment.path),
-        str(environment.map_size),
-        str(MAX_TABLES),
-        str(ENGINE),
-    )
-    done = await trio.run_process(
-        command, env=child.environment(), capture_stderr=True, check=False
-    )
-    if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    try:
+        await run("verify", str(environment.path), str(environment.map_size))
+    except ChildFailed as error:
         raise DataLoss(
             f"metadata {environment.path / DATA} is cut off or damaged "
-            f"({reason or f'reading it ends with {done.returncode}'}): restore a backup"
-        )
+            f"({error}): restore a backup"
+        ) from error
 
 
 @hookimpl

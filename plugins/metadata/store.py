@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -28,10 +28,21 @@ from pluggd.errors import (
     PluggdError,
     Unavailable,
 )
-from pluggd.objects import eventlog, tables
+from pluggd.model.record import decode
+from pluggd.objects import tables
+from pluggd.objects.collector import Collector
 from pluggd.objects.joined import joined_transaction, joined_view, perform
+from pluggd.objects.mark import MarkResult
 from pluggd.objects.transaction import ObjectTransaction, ObjectView
-from pluggd.services.metadata import MetadataStats, ResourceType, Transaction, View
+from pluggd.services.metadata import (
+    CollectStats,
+    Explanation,
+    MetadataStats,
+    Node,
+    Removed,
+    ResourceType,
+)
+from plugins.metadata.child import ChildFailed, run
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.group import Group
 from plugins.metadata.jobs import Job
@@ -44,7 +55,7 @@ T = TypeVar("T")
 
 
 class LmdbMetadata:
-    """A `Metadata`. `environment` has been prepared; `aclose` ends it all.
+    """A `Metadata`. `environment` has been prepared; `aclose` ends that as well.
 
     quota, reserve: bytes; see the plugin's configuration.
     """
@@ -57,13 +68,13 @@ class LmdbMetadata:
         quota: int = 0,
         reserve: int = 0,
     ) -> None:
-        self._environment = environment
+        self.environment = environment
         self._log = log
         self._quota = quota
         self._thread = threading.get_ident()
         self._commit_listeners: list[Callable[[list[tuple[int, bytes]]], None]] = []
         self._change_listeners: list[Callable[[bool], None]] = []
-        self._resources: list[ResourceType] = []
+        self._collector = Collector(self, trio.Lock(), log, run_mark=self._mark)
         self._snapshots: list[int] = []
         self._copying = trio.Lock()
         self._group = Group(
@@ -80,20 +91,12 @@ class LmdbMetadata:
     async def open_table(self, name: str) -> None:
         if name.startswith(tables.RESERVED) or name == SCHEMA_TABLE or not name:
             raise InvalidArgument(f'table "{name}": this name is taken by the store')
-        if name not in self._environment.tables:
+        if name not in self.environment.tables:
             await self._writer.submit(Job(_nothing, table=name))
-
-    # --- types of objects
-
-    def register(self, resource: ResourceType) -> None:
-        self._resources.append(resource)
-
-    def resources(self) -> Sequence[ResourceType]:
-        return tuple(self._resources)
 
     # --- transactions
 
-    def read(self, function: Callable[[View], T]) -> T:
+    def read(self, function: Callable[[ObjectView], T]) -> T:
         joined = joined_view()
         if joined is not None:
             return function(joined)
@@ -102,7 +105,7 @@ class LmdbMetadata:
                 "metadata can be read in the trio thread and in functions of "
                 "transactions; from another thread use trio.from_thread"
             )
-        environment = self._environment
+        environment = self.environment
         try:
             txn = environment.begin_read()
         except lmdb.Error as error:
@@ -116,7 +119,7 @@ class LmdbMetadata:
         finally:
             txn.abort()
 
-    async def view(self, function: Callable[[View], T]) -> T:
+    async def view(self, function: Callable[[ObjectView], T]) -> T:
         joined = joined_view()
         if joined is not None:
             return function(joined)
@@ -124,7 +127,7 @@ class LmdbMetadata:
         return self.read(function)
 
     async def update(
-        self, function: Callable[[Transaction], T], *, reclaim: bool = False
+        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
     ) -> T:
         joined = joined_transaction()
         if joined is not None:
@@ -159,7 +162,7 @@ class LmdbMetadata:
                 self._guard(on_commit, events)
         if all(change.by_collector for change in changes):
             return
-        released = any(change.released for change in changes)
+        released = self._collector.note_commit(any(c.released for c in changes))
         for on_change in self._change_listeners:
             self._guard(on_change, released)
 
@@ -171,38 +174,74 @@ class LmdbMetadata:
         except Exception:  # noqa: BLE001 - see above
             self._log.exception("a listener of commits failed: %r", listener)
 
+    # --- collection
+
+    def register(self, resource: ResourceType) -> None:
+        self._collector.register(resource)
+
+    def resources(self) -> Sequence[ResourceType]:
+        return self._collector.resources()
+
+    async def collect(self, *, full: bool = False) -> CollectStats:
+        return await self._collector.collect(full=full)
+
+    async def plan(self) -> list[Removed]:
+        return await self._collector.plan()
+
+    async def explain(self, node: Node) -> Explanation:
+        return await self._collector.explain(node)
+
+    def next_expiry(self) -> int | None:
+        return self._collector.next_expiry()
+
+    async def _mark(self) -> MarkResult:
+        environment = self.environment
+        try:
+            with self._snapshot():
+                output = await run(
+                    "mark",
+                    str(environment.path),
+                    str(environment.map_size),
+                    str(time.time_ns()),
+                )
+        except ChildFailed as error:
+            raise Internal(f"the full mark failed: {error}") from error
+        finally:
+            # One that was killed leaves its slot, and that keeps every page it saw.
+            environment.reader_check()
+        return decode(output, MarkResult)
+
     # --- figures
 
     async def statistics(self) -> MetadataStats:
         return await self.view(self._statistics)
 
-    def _statistics(self, view: View) -> MetadataStats:
-        del view
-        environment, group = self._environment, self._group
+    def _statistics(self, view: ObjectView) -> MetadataStats:
+        environment, group = self.environment, self._group
+        first, last = view.event_bounds()
         txn = environment.begin_read()
         try:
             kv = environment.reader(txn)
-            first, last = eventlog.event_bounds(kv)
-            return MetadataStats(
-                provider="lmdb",
-                path=str(environment.path / DATA),
-                size=environment.size(),
-                used=kv.pages() * environment.page_size,
-                quota=self._quota,
-                commits=group.commits,
-                updates=group.updates,
-                largest_batch=group.largest_batch,
-                commit_time=group.commit_time,
-                oldest_reader=self._oldest_reader(),
-                first_event=first,
-                last_event=last,
-                candidates=kv.entries(tables.CANDIDATES),
-                entries={
-                    table: kv.entries(table) for table in sorted(environment.tables)
-                },
-            )
+            entries = {table: kv.entries(table) for table in sorted(kv.tables())}
+            used = kv.pages() * environment.page_size
         finally:
             txn.abort()
+        return MetadataStats(
+            provider="lmdb",
+            path=str(environment.path / DATA),
+            size=environment.size(),
+            used=used,
+            quota=self._quota,
+            commits=group.commits,
+            updates=group.updates,
+            largest_batch=group.largest_batch,
+            commit_time=group.commit_time,
+            oldest_reader=self._oldest_reader(),
+            first_event=first,
+            last_event=last,
+            candidates=entries[tables.CANDIDATES],
+            entries=entries,
+        )
 
     def _oldest_reader(self) -> int:
         # All other reads end before anybody could ask for their age.
@@ -211,7 +250,7 @@ class LmdbMetadata:
         return time.monotonic_ns() - min(self._snapshots)
 
     @contextmanager
-    def _snapshot(self) -> Iterator[None]:
+    def _snapshot(self) -> Generator[None]:
         """Count as an open read for the time of the block."""
         begun = time.monotonic_ns()
         self._snapshots.append(begun)
@@ -234,13 +273,13 @@ class LmdbMetadata:
             raise AlreadyExists(f"backup {path}: already exists") from None
         async with self._copying:
             with self._snapshot():
-                await trio.to_thread.run_sync(self._environment.copy, path)
+                await trio.to_thread.run_sync(self.environment.copy, path)
 
     async def tend(self) -> None:
         """Free the slots of readers that died, every hour, for ever."""
         while True:
             await trio.sleep(3600)
-            freed = self._environment.reader_check()
+            freed = self.environment.reader_check()
             if freed:
                 self._log.info("freed %d slots of readers that died", freed)
 
@@ -258,7 +297,7 @@ class LmdbMetadata:
                 # Nor can one that a thread is copying.
                 if self._copying.locked():
                     await self._copying.acquire()
-                self._environment.close()
+                self.environment.close()
 
 
 def _begin(kv: LmdbWrite) -> ObjectTransaction:

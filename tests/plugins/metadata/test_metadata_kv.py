@@ -14,7 +14,7 @@ import pytest
 from pluggd.errors import DataLoss, FailedPrecondition
 from pluggd.objects.kv import KV
 from plugins.metadata.environment import DATA, Environment
-from plugins.metadata.kv import LmdbWrite, UnknownTable
+from plugins.metadata.kv import LmdbWrite
 
 MAP = 1 << 30
 
@@ -60,9 +60,9 @@ def test_last_is_the_greatest_key(kv: LmdbWrite) -> None:
 
 
 def test_a_table_that_nobody_opened_is_named(kv: LmdbWrite) -> None:
-    with pytest.raises(UnknownTable, match='"other" is not open'):
+    with pytest.raises(FailedPrecondition, match='"other" is not open'):
         kv.get("other", b"a")
-    with pytest.raises(UnknownTable):
+    with pytest.raises(FailedPrecondition):
         kv.seek("other", b"a")
 
 
