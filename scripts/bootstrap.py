@@ -32,7 +32,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print(f"usage: {sys.argv[0]} DIRECTORY", file=sys.stderr)
         return 2
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever has an older one reads it
         print(
             f"pluggd needs Python 3.11 or newer, this is {sys.version.split()[0]}; "
             "set PYTHON=python3.x",
@@ -51,7 +51,11 @@ def main() -> int:
     subprocess.run(
         [
             *(str(python), "-m", "pip", "install", "--quiet"),
-            *("--disable-pip-version-check", "--constraint", str(ROOT / "constraints.txt")),
+            *(
+                "--disable-pip-version-check",
+                "--constraint",
+                str(ROOT / "constraints.txt"),
+            ),
             *("--editable", f"{ROOT}[dev]"),
         ],
         check=True,
@@ -70,7 +74,7 @@ def fingerprint() -> str:
 
 def make_environment(target: Path) -> None:
     try:
-        import ensurepip  # noqa: F401, PLC0415
+        import ensurepip  # noqa: F401
     except ImportError:
         venv.create(target, with_pip=False)
         install_pip(target)

@@ -7,7 +7,9 @@ from __future__ import annotations
 from importlib.metadata import distributions
 from pathlib import Path
 
-HEADER = "# Exact versions for reproducible environments; written by `make constraints`.\n"
+HEADER = (
+    "# Exact versions for reproducible environments; written by `make constraints`.\n"
+)
 OWN = {"pluggd", "pip", "setuptools", "wheel"}
 
 

@@ -56,9 +56,7 @@ class Demo:
 
     def blobs(self) -> list[str]:
         """The blobs on disk, whatever any record says."""
-        return sorted(
-            path.name for path in self._directory.glob("root/*/blobs/*/*")
-        )
+        return sorted(path.name for path in self._directory.glob("root/*/blobs/*/*"))
 
     def show_blobs(self) -> None:
         found = self.blobs()
@@ -120,7 +118,9 @@ class Demo:
 
         self.say("Tag it into a second namespace: no byte is copied.")
         before = self.blobs()
-        self.run("images", "tag", NAME, NAME, "--to-namespace", "green", namespace="blue")
+        self.run(
+            "images", "tag", NAME, NAME, "--to-namespace", "green", namespace="blue"
+        )
         self.run("content", "ls", namespace="green")
         self.show_blobs()
         if self.blobs() != before:
@@ -145,7 +145,8 @@ class Demo:
     def _layer(self) -> str:
         """A digest to ask about: the largest blob of the image."""
         name = max(
-            self._directory.glob("root/*/blobs/*/*"), key=lambda path: path.stat().st_size
+            self._directory.glob("root/*/blobs/*/*"),
+            key=lambda path: path.stat().st_size,
         )
         return f"{name.parent.name}:{name.name}"
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.transfer.tarstream import Data, Entry, EntryEnd, TarStream
 from pluggd.errors import InvalidArgument, ResourceExhausted
+from plugins.transfer.tarstream import Data, Entry, EntryEnd, TarStream
 
 Files = dict[str, bytes]
 
