@@ -9,6 +9,7 @@ what is never collected. The mark and the plan must give the same answer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import hypothesis.strategies as st
@@ -30,6 +31,7 @@ from pluggd.services.metadata import (
     Node,
     ResourceType,
     Transaction,
+    View,
 )
 from pluggd.testing.memory import MemoryMetadata
 
@@ -50,6 +52,10 @@ class Stated(NamedTuple):
     edges: frozenset[Edge]
     root_until: int
     flat: bool
+
+
+def edges_of(node: Node, view: View) -> list[Edge]:
+    return view.edges(node)
 
 
 class Collection(RuleBasedStateMachine):
@@ -161,7 +167,7 @@ class Collection(RuleBasedStateMachine):
     def the_edges_are_those_that_were_stated(self) -> None:
         for node, stated in self.stated.items():
             own = stated.edges | {edge for one, edge in self.added if one == node}
-            assert set(self.store.read(lambda view, n=node: view.edges(n))) == own
+            assert set(self.store.read(partial(edges_of, node))) == own
 
     @invariant()
     def both_ends_of_every_edge_are_there_and_no_row_is_left_over(self) -> None:

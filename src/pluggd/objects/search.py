@@ -54,7 +54,6 @@ class Search:
         if self._path((id_, True)) is not None:
             return Life.FULL
         if not self._met_flat:
-            self._barren.add((id_, False))
             return Life.DEAD
         return Life.FLAT if self._path((id_, False)) is not None else Life.DEAD
 
@@ -93,13 +92,23 @@ class Search:
                     return _unwind(came_from, ask)
                 stack.append((ask, b""))
         self._barren.update(came_from)
+        if not self._met_flat:
+            # Nothing flat above: whatever has no FULL support has none at all.
+            self._barren.update((id_, False) for id_, _ in came_from)
         return None
 
     def _is_root(self, row: Row) -> bool:
         return row.is_root(self._graph.now)
 
     def _is_barren(self, state: State) -> bool:
-        return state in self._barren or (state[1] and (state[0], False) in self._barren)
+        id_, full = state
+        if (id_, False) in self._barren:
+            return True
+        if full and state in self._barren:
+            # Something flat above was the reason, or may have been.
+            self._met_flat = True
+            return True
+        return False
 
 
 def _unwind(
