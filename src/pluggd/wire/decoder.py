@@ -37,6 +37,8 @@ from pluggd.wire.messages import (
 from pluggd.wire.structure import check_structure, peek_msgid
 
 _PIECE = 64 * KIB
+_FIRST_BUFFER = 4 * KIB
+"""msgpack would begin with 1 MiB, twice for each connection."""
 _NOT_CONTAINERS = bytes(
     byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF)
 )
@@ -50,7 +52,9 @@ class Decoder:
         self._limits = limits
         # The margin above the limit: msgpack must never be the one to find that its
         # buffer is full, since it did so silently in the past (msgpack#503).
-        self._scanner = Unpacker(max_buffer_size=limits.message_size + 2 * _PIECE)
+        self._scanner = Unpacker(
+            read_size=_FIRST_BUFFER, max_buffer_size=limits.message_size + 2 * _PIECE
+        )
         self._strict = _unpacker(limits, "strict")
         self._parts: list[bytes] = []
         self._pending = 0
@@ -166,6 +170,7 @@ class Decoder:
 
 def _unpacker(limits: Limits, unicode_errors: str) -> Unpacker:
     return Unpacker(
+        read_size=_FIRST_BUFFER,
         unicode_errors=unicode_errors,
         max_buffer_size=limits.message_size + 2 * _PIECE,
         max_array_len=limits.elements,

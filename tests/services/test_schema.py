@@ -1,0 +1,114 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A Protocol read as a schema, and what cannot be one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgpack
+import pytest
+
+from pluggd.core.rpcdoc import served_kinds
+from pluggd.services.content import CONTENT
+from pluggd.services.kind import Kind
+from pluggd.services.rpc import Fd, Send, rpc
+from pluggd.services.schema import service_schema, split_docs, type_name
+from tests.core.server_kit import TOY, Point, Shape
+
+
+def test_names_parameters_and_defaults() -> None:
+    schema = service_schema(TOY)
+    assert schema.name == "toy.v1"
+    get = schema.method("get")
+    assert (get.name, get.key, get.namespaced) == ("toy.v1.get", "point", False)
+    assert [(p.name, p.type, p.required, p.default) for p in get.parameters] == [
+        ("name", str, True, None),
+        ("scale", int, False, 1),
+    ]
+    assert [p.doc for p in get.parameters] == ["which one.", "times this."]
+    assert get.errors == ("not_found",)
+    assert schema.method("import_").name == "toy.v1.import"
+
+
+def test_streams_and_their_credit() -> None:
+    schema = service_schema(TOY)
+    ticks, fetch = schema.method("ticks").sends, schema.method("fetch").sends
+    assert ticks is not None
+    assert (type_name(ticks.item), ticks.credit, ticks.chunk) == ("Tick", 64, 0)
+    assert fetch is not None
+    assert (fetch.item, fetch.credit, fetch.chunk) == (bytes, 8, 1024 * 1024)
+    assert schema.method("ticks").parameters[0].name == "count"
+    assert len(schema.method("ticks").parameters) == 1
+
+
+def test_descriptors_are_found() -> None:
+    schema = service_schema(TOY)
+    assert schema.method("open").result_fds == (("fd",),)
+    assert schema.method("write_to").fds == ("fd",)
+    assert service_schema(CONTENT).method("open").result_fds == (("fd",),)
+
+
+def test_records_are_listed_once_also_when_they_contain_themselves() -> None:
+    records = service_schema(TOY).records()
+    assert records.count(Point) == 1
+    assert records.count(Shape) == 1
+
+
+def test_every_service_describes_itself_in_plain_data() -> None:
+    kinds = served_kinds()
+    assert {"pluggd.images.v1", "pluggd.rpc.v1"} <= {kind.name for kind in kinds}
+    for kind in kinds:
+        described = service_schema(kind).describe()
+        assert msgpack.unpackb(msgpack.packb(described))["service"] == kind.service
+
+
+def test_texts_are_split_by_name() -> None:
+    doc = "Do it.\n\nsize: in bytes; 0 for all. wait: until\ndone. Raises NotFound."
+    assert split_docs(doc, ["size", "wait", "other"]) == {
+        "size": "in bytes; 0 for all.",
+        "wait": "until done.",
+    }
+
+
+def bad(interface: Any) -> Kind[Any]:
+    return Kind("pluggd.bad.v1", interface)
+
+
+class Positional(Protocol):
+    @rpc()
+    async def f(self, x: int) -> None: ...
+
+
+class Synchronous(Protocol):
+    @rpc()
+    def f(self) -> None: ...
+
+
+class TwoStreams(Protocol):
+    @rpc()
+    async def f(self, *, a: Send[bytes], b: Send[bytes]) -> None: ...
+
+
+class BareResult(Protocol):
+    @rpc()
+    async def f(self) -> int: ...
+
+
+class HiddenFd(Protocol):
+    @rpc()
+    async def f(self, *, shapes: Sequence[Shape], fd: list[Fd]) -> None: ...
+
+
+@pytest.mark.parametrize("interface", [Positional, Synchronous, TwoStreams, BareResult])
+def test_what_cannot_be_served_is_a_type_error(interface: Any) -> None:
+    with pytest.raises(TypeError, match=r"bad\.v1\.f"):
+        service_schema(bad(interface))
+
+
+def test_a_kind_without_methods_serves_nothing() -> None:
+    class Nothing(Protocol):
+        def f(self) -> int: ...
+
+    assert service_schema(bad(Nothing)).methods == ()
