@@ -96,7 +96,7 @@ def run(arguments: list[str]) -> int:
 
 def exit_code(error: PluggdError) -> int:
     """The exit code that tells a script which error it was."""
-    from pluggd.client.blocking import ConnectFailed, ConnectionLost
+    from pluggd.client.lost import ConnectFailed, ConnectionLost
 
     if isinstance(error, ConnectFailed | ConnectionLost):
         return UNREACHABLE

@@ -16,11 +16,13 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgpack
 
 from pluggd import __version__, errors
+from pluggd.client.lost import connect_failed, connection_lost, reason
+from pluggd.client.plain import Fields, is_map
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 FEATURES = ("error_map", "fds", "streams")
@@ -28,16 +30,6 @@ MAX_FDS = 16  # descriptors in one message; the daemon never sends more than one
 READ = 1 << 18
 CREDIT = 8  # items that any method takes before it grants more (services.schema)
 GRACE = 2.0  # seconds after a deadline in which the daemon's own answer may arrive
-
-Fields = dict[str, Any]
-
-
-class ConnectFailed(errors.Unavailable):
-    """There is nobody at the address, or not for us."""
-
-
-class ConnectionLost(errors.Unavailable):
-    """The daemon went away in the middle; whether the call had an effect is unknown."""
 
 
 class Stream:
@@ -103,7 +95,8 @@ class Stream:
                 break
         if self._error is not None:
             raise self._error
-        return self._result if isinstance(self._result, dict) else {}
+        result: object = self._result
+        return result if is_map(result) else {}
 
     def close(self) -> None:
         """Cancel the call unless it is answered, and wait until it is."""
@@ -339,9 +332,7 @@ class Client:
             sock.connect(self.address)
         except OSError as error:
             sock.close()
-            raise ConnectFailed(
-                f"cannot connect to {self.address}: {_reason(error)}"
-            ) from None
+            raise connect_failed(self.address, error) from None
         return sock
 
     def _hello(self, timeout: float, features: Sequence[str]) -> None:
@@ -372,7 +363,7 @@ class Client:
             if data:
                 self._socket.sendall(data)
         except OSError as error:
-            self._lost(_reason(error))
+            self._lost(reason(error))
 
     def _take_in(self, flags: int) -> None:
         """Receive once and handle every whole message."""
@@ -383,7 +374,7 @@ class Client:
         except (BlockingIOError, TimeoutError):
             raise
         except OSError as error:
-            self._lost(_reason(error))
+            self._lost(reason(error))
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 whole = len(payload) - len(payload) % 4
@@ -432,22 +423,17 @@ class Client:
             self._lost("the daemon announced descriptors and did not send them")
         return [self._fds.popleft() for _ in range(count)]
 
-    def _lost(self, reason: str) -> Any:
+    def _lost(self, why: str) -> NoReturn:
         self.close()
-        error = ConnectionLost(f"connection to {self.address} lost: {reason}")
+        error = connection_lost(self.address, why)
         for stream in self._streams.values():
             stream.answer(error, None)
         self._streams.clear()
         raise error
 
 
-def error_of(value: Any) -> errors.PluggdError:
+def error_of(value: object) -> errors.PluggdError:
     """The error of a response, in either form (`code: message`, or a map)."""
-    if isinstance(value, dict):
-        code, message = value.get("code"), value.get("message")
-        return errors.from_code(str(code), str(message))
+    if is_map(value):
+        return errors.from_code(str(value.get("code")), str(value.get("message")))
     return errors.from_text(str(value))
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror.lower() if error.strerror else (str(error) or "timed out")

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pluggd.client.plain import Fields as Fields
+
 if TYPE_CHECKING:
     from pluggd.client.blocking import Client, Stream
-
-Fields = dict[str, Any]
 
 PAGE = 1000
 """Records in one answer to a list; of usual ones, some hundred kilobytes."""
@@ -172,7 +172,7 @@ class Leaf(click.Command):
 class Group(click.Group):
     """A group that knows the usual other names and guesses at mistyped ones."""
 
-    command_class = Leaf
+    command_class: type[click.Command] | None = Leaf
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)

@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from pluggd.cli.ctl.app import App, Fields
 from pluggd.cli.ctl.blobs import chunks, refuse_terminal, write_all
@@ -93,7 +93,7 @@ def _export(app: App, target: int, arguments: Fields, *, by_descriptor: bool) ->
 
 
 @contextlib.contextmanager
-def _replacing(file: str) -> Iterator[int]:
+def _replacing(file: str) -> Generator[int]:
     """A descriptor whose bytes become the file at the end, all or none.
 
     What is there already and no regular file (/dev/null, a fifo) is written itself.

@@ -8,12 +8,10 @@ A bad one is a usage error that shows the form that was expected.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import click
 from click.shell_completion import CompletionItem
-
-from pluggd.cli.ctl.app import App
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _part = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
@@ -30,7 +28,7 @@ def pairs(values: Iterable[str], *, what: str = "label") -> dict[str, str]:
     return found
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """Seconds: `90`, `90s`, `15m`, `24h`, `7d`, or several joined (`1h30m`)."""
 
     name = "duration"
@@ -52,7 +50,10 @@ class Duration(click.ParamType):
 DURATION = Duration()
 
 
-def _completer(method: str, field: str, key: str) -> object:
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
+
+
+def completer(method: str, field: str, key: str) -> Completer:
     """Names of what the daemon has; limited, and silent when it cannot be asked.
 
     A shell shows what completion writes in the middle of the user's line, so there
@@ -61,13 +62,12 @@ def _completer(method: str, field: str, key: str) -> object:
 
     def complete(
         ctx: click.Context, _: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> list[CompletionItem[str]]:
         from pluggd.cli.ctl.completion import app_of
         from pluggd.errors import PluggdError
 
-        app: App = app_of(ctx)
         try:
-            with app.client as client:
+            with app_of(ctx).client as client:
                 answer = client.call(method, {}, timeout=1.0)
         except PluggdError:
             return []
@@ -77,14 +77,9 @@ def _completer(method: str, field: str, key: str) -> object:
     return complete
 
 
-def complete_with(method: str, field: str, key: str) -> dict[str, object]:
-    """`**complete_with("images.v1.list", "images", "name")` on an argument."""
-    return {"shell_complete": _completer(method, field, key)}
-
-
-IMAGES = complete_with("images.v1.list", "images", "name")
-NAMESPACES = complete_with("namespaces.v1.list", "namespaces", "name")
-LEASES = complete_with("leases.v1.list", "leases", "id")
-CONTAINERS = complete_with("containers.v1.list", "containers", "id")
-DIGESTS = complete_with("content.v1.list", "infos", "digest")
-PLUGINS = complete_with("introspection.v1.plugins", "plugins", "uri")
+IMAGES = completer("images.v1.list", "images", "name")
+NAMESPACES = completer("namespaces.v1.list", "namespaces", "name")
+LEASES = completer("leases.v1.list", "leases", "id")
+CONTAINERS = completer("containers.v1.list", "containers", "id")
+DIGESTS = completer("content.v1.list", "infos", "digest")
+PLUGINS = completer("introspection.v1.plugins", "plugins", "uri")

@@ -64,7 +64,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
         self._typed = incomplete[: last + 1]
         return words[1:], incomplete
 
-    def format_completion(self, item: CompletionItem) -> str:
+    def format_completion(self, item: CompletionItem[str]) -> str:
         value = str(item.value)
         return f"{item.type},{value.removeprefix(self._typed)}"
 
@@ -93,7 +93,7 @@ def app_of(context: click.Context) -> App:
 
 def complete_methods(
     context: click.Context, _: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+) -> list[CompletionItem[str]]:
     """The methods that the daemon serves."""
     from pluggd.errors import PluggdError
 

@@ -13,6 +13,7 @@ from pluggd.cli.ctl.app import App, Fields, Group, pass_app
 from pluggd.cli.ctl.args import CONTAINERS, IMAGES, pairs
 from pluggd.cli.ctl.output import clean, json_document, out, table
 from pluggd.cli.ctl.removal import MISSING_OK, remove_each
+from pluggd.client.plain import map_in
 
 SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 
@@ -24,7 +25,9 @@ def containers() -> None:
 
 @containers.command()
 @click.argument("id_", metavar="ID")
-@click.option("--image", default="", help="The name of its image.", **IMAGES)
+@click.option(
+    "--image", default="", help="The name of its image.", shell_complete=IMAGES
+)
 @click.option(
     "--runtime",
     default="io.containerd.runc.v2",
@@ -87,7 +90,7 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
                 (
                     item["id"],
                     item.get("image", ""),
-                    (item.get("runtime") or {}).get("name", ""),
+                    map_in(item, "runtime").get("name", ""),
                 )
                 for item in found
             ],
@@ -95,17 +98,19 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
 
 
 @containers.command()
-@click.argument("id_", metavar="ID", **CONTAINERS)
+@click.argument("id_", metavar="ID", shell_complete=CONTAINERS)
 @click.option("--spec", is_flag=True, help="Only the specification.")
 @pass_app
 def info(app: App, id_: str, spec: bool) -> None:
     """Show a container record (always JSON)."""
-    container = app.call("containers.v1.get", {"id": id_}).get("container", {})
-    json_document((container.get("spec") or {}).get("value") if spec else container)
+    container = map_in(app.call("containers.v1.get", {"id": id_}), "container")
+    json_document(map_in(container, "spec").get("value") if spec else container)
 
 
 @containers.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID...", **CONTAINERS)
+@click.argument(
+    "ids", nargs=-1, required=True, metavar="ID...", shell_complete=CONTAINERS
+)
 @MISSING_OK
 @pass_app
 def rm(app: App, ids: tuple[str, ...], missing_ok: bool) -> None:

@@ -45,7 +45,7 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
 
 
 @content.command()
-@click.argument("digest", **DIGESTS)
+@click.argument("digest", shell_complete=DIGESTS)
 @pass_app
 def info(app: App, digest: str) -> None:
     """Show what is known of a blob (always JSON)."""
@@ -54,7 +54,7 @@ def info(app: App, digest: str) -> None:
 
 @content.command()
 @click.option("--force", is_flag=True, help="Also to a terminal.")
-@click.argument("digest", **DIGESTS)
+@click.argument("digest", shell_complete=DIGESTS)
 @pass_app
 def get(app: App, digest: str, force: bool) -> None:
     """Write a blob to stdout."""
@@ -93,7 +93,7 @@ def ingest(
 
 
 @content.command()
-@click.argument("digest", **DIGESTS)
+@click.argument("digest", shell_complete=DIGESTS)
 @click.argument("label", nargs=-1, required=True, metavar="KEY=VALUE...")
 @pass_app
 def label(app: App, digest: str, label: tuple[str, ...]) -> None:
@@ -115,7 +115,9 @@ def label(app: App, digest: str, label: tuple[str, ...]) -> None:
 
 @content.command()
 @click.option("--sync", is_flag=True, help="Return after a whole collection.")
-@click.argument("digests", nargs=-1, required=True, metavar="DIGEST...", **DIGESTS)
+@click.argument(
+    "digests", nargs=-1, required=True, metavar="DIGEST...", shell_complete=DIGESTS
+)
 @MISSING_OK
 @pass_app
 def rm(app: App, sync: bool, digests: tuple[str, ...], missing_ok: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from pluggd.cli.ctl.app import App, Fields, Leaf, pass_app
 from pluggd.cli.ctl.output import clean, exactly_when, json_line, out, to_json
+from pluggd.client.plain import map_in
 
 
 @click.command(cls=Leaf)
@@ -68,7 +69,7 @@ def _show(app: App, item: Fields) -> None:
         out(f"-- events {gap.get('first', 0)} to {gap.get('last', 0)} are gone --")
     envelope = item.get("envelope")
     if envelope:
-        value = (envelope.get("event") or {}).get("value")
+        value: object = map_in(envelope, "event").get("value")
         text = json.dumps(to_json(value), ensure_ascii=False, sort_keys=True)
         out(
             f"{exactly_when(envelope.get('timestamp', 0))} "

@@ -17,6 +17,7 @@ from pluggd.cli.ctl.output import (
     table,
     when,
 )
+from pluggd.client.plain import map_in
 
 
 @click.group(cls=Group)
@@ -80,7 +81,7 @@ def plan(app: App) -> None:
 
 @gc.command()
 @click.option("--type", "type_", default="content", show_default=True)
-@click.argument("name", metavar="DIGEST", **DIGESTS)
+@click.argument("name", metavar="DIGEST", shell_complete=DIGESTS)
 @pass_app
 def explain(app: App, type_: str, name: str) -> None:
     """Show the path from a root to an object, or that there is none.
@@ -112,7 +113,7 @@ def _row(item: Fields) -> tuple[str, str, str]:
 
 
 def _show_stats(stats: Fields, lead: str = "") -> None:
-    removed = stats.get("removed") or {}
+    removed = map_in(stats, "removed")
     text = ", ".join(f"{count} {type_}" for type_, count in sorted(removed.items()))
     out(
         f"{lead}removed {clean(text) if text else 'nothing'}; "

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from pluggd.client.blocking import ConnectFailed, ConnectionLost
+from pluggd.client.lost import ConnectFailed, ConnectionLost
 from pluggd.errors import PluggdError
 
 

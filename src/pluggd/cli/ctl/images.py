@@ -65,7 +65,9 @@ def import_(
 @click.option("--skip-manifest-json", is_flag=True, help="Leave out docker's part.")
 @click.option("--skip-non-distributable", is_flag=True, help="Leave out such layers.")
 @click.argument("file", type=click.Path())
-@click.argument("names", nargs=-1, required=True, metavar="NAME...", **IMAGES)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=IMAGES
+)
 @pass_app
 def export(
     app: App,
@@ -126,7 +128,7 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
 
 
 @images.command()
-@click.argument("name", **IMAGES)
+@click.argument("name", shell_complete=IMAGES)
 @pass_app
 def inspect(app: App, name: str) -> None:
     """Show an image as a tree: index, manifests, configuration, layers."""
@@ -142,9 +144,9 @@ def inspect(app: App, name: str) -> None:
     default="",
     metavar="NAME",
     help="Create the names in another namespace; the blobs are shared.",
-    **NAMESPACES,
+    shell_complete=NAMESPACES,
 )
-@click.argument("source", **IMAGES)
+@click.argument("source", shell_complete=IMAGES)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @pass_app
 def tag(
@@ -157,7 +159,7 @@ def tag(
 
 
 @images.command()
-@click.argument("name", **IMAGES)
+@click.argument("name", shell_complete=IMAGES)
 @click.argument("label", nargs=-1, required=True, metavar="KEY=VALUE...")
 @pass_app
 def label(app: App, name: str, label: tuple[str, ...]) -> None:
@@ -193,7 +195,9 @@ def check(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
 
 @images.command()
 @click.option("--sync", is_flag=True, help="Return after a whole collection.")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...", **IMAGES)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=IMAGES
+)
 @MISSING_OK
 @pass_app
 def rm(app: App, sync: bool, names: tuple[str, ...], missing_ok: bool) -> None:

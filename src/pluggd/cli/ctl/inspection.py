@@ -15,6 +15,7 @@ import click
 from pluggd.cli.ctl.app import App, Fields
 from pluggd.cli.ctl.output import clean, json_document, labels, out, size, table
 from pluggd.client.imageinfo import ImageInfo, Node
+from pluggd.client.plain import is_map
 from pluggd.errors import DataLoss, InvalidArgument, NotFound
 from pluggd.model import oci
 from pluggd.model.platforms import describe
@@ -28,7 +29,7 @@ def reader(app: App, namespace: str | None = None) -> ImageInfo:
     def read(digest: str, length: int) -> bytes:
         data = b""
         while True:
-            chunk = app.call(
+            chunk: bytes = app.call(
                 "content.v1.read",
                 {"digest": digest, "offset": len(data), "size": length - len(data)},
                 namespace=namespace,
@@ -184,7 +185,7 @@ def _line(info: ImageInfo, node: Node) -> str:
     if one.annotations:
         text += f" [{labels(one.annotations)}]"
     config = _config(info, node)
-    if config is not None and isinstance(config, dict):
+    if is_map(config):
         shown = [
             f"{key}={config[key]}"
             for key in ("os", "architecture", "variant", "created")
@@ -194,7 +195,7 @@ def _line(info: ImageInfo, node: Node) -> str:
     return clean(text)
 
 
-def _config(info: ImageInfo, node: Node) -> Any:
+def _config(info: ImageInfo, node: Node) -> object:
     """The configuration as JSON has it; None where there is none, or none to read."""
     if node.descriptor.media_type not in oci.CONFIGS:
         return None

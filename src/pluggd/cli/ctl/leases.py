@@ -79,7 +79,7 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
 
 @leases.command()
 @click.option("--sync", is_flag=True, help="Return after a whole collection.")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...", **LEASES)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=LEASES)
 @MISSING_OK
 @pass_app
 def rm(app: App, sync: bool, ids: tuple[str, ...], missing_ok: bool) -> None:
@@ -95,7 +95,7 @@ def rm(app: App, sync: bool, ids: tuple[str, ...], missing_ok: bool) -> None:
 
 
 @leases.group(cls=Group, invoke_without_command=True)
-@click.argument("id_", metavar="ID", **LEASES)
+@click.argument("id_", metavar="ID", shell_complete=LEASES)
 @click.pass_context
 def resources(context: click.Context, id_: str) -> None:
     """List what a lease holds; `add` and `rm` change it."""

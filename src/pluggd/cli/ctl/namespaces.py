@@ -50,7 +50,7 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
 
 
 @namespaces.command()
-@click.argument("name", **NAMESPACES)
+@click.argument("name", shell_complete=NAMESPACES)
 @click.argument("label", nargs=-1, required=True, metavar="KEY=VALUE...")
 @pass_app
 def label(app: App, name: str, label: tuple[str, ...]) -> None:
@@ -71,7 +71,9 @@ def label(app: App, name: str, label: tuple[str, ...]) -> None:
 
 
 @namespaces.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...", **NAMESPACES)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=NAMESPACES
+)
 @MISSING_OK
 @pass_app
 def rm(app: App, names: tuple[str, ...], missing_ok: bool) -> None:

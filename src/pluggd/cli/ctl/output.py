@@ -14,10 +14,12 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
+
+from pluggd.client.plain import is_map
 
 BYTES = "$bytes"
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 SECOND = 1_000_000_000
 
 
@@ -51,30 +53,30 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         out("  ".join(padded).rstrip())
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """The same value with bytes as `{"$bytes": base64}`."""
-    match value:
-        case bytes():
-            return {BYTES: base64.b64encode(value).decode()}
-        case Mapping():
-            return {str(key): to_json(item) for key, item in value.items()}
-        case list() | tuple():
-            return [to_json(item) for item in value]
-        case _:
-            return value
+    if isinstance(value, bytes):
+        return {BYTES: base64.b64encode(value).decode()}
+    if is_map(value):
+        return {key: to_json(item) for key, item in value.items()}
+    if _is_list(value):
+        return [to_json(item) for item in value]
+    return value
 
 
-def from_json(value: Any) -> Any:
-    """The inverse of `to_json`. Raises ValueError for a bad base64."""
-    match value:
-        case {"$bytes": str(text), **rest} if not rest:
-            return base64.b64decode(text, validate=True)
-        case dict():
-            return {key: from_json(item) for key, item in value.items()}
-        case list():
-            return [from_json(item) for item in value]
-        case _:
-            return value
+def from_json(value: object) -> Any:
+    """The inverse of `to_json`. Raises ValueError for bad base64."""
+    if is_map(value):
+        if set(value) == {BYTES} and isinstance(value[BYTES], str):
+            return base64.b64decode(value[BYTES], validate=True)
+        return {key: from_json(item) for key, item in value.items()}
+    if _is_list(value):
+        return [from_json(item) for item in value]
+    return value
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list | tuple)
 
 
 def json_document(value: Any) -> None:
@@ -90,12 +92,14 @@ def json_line(value: Any) -> None:
 
 def size(count: int) -> str:
     """`512 B`, `1.5 KiB`: binary units, one decimal."""
+    if abs(count) < 1024:
+        return f"{count} B"
     value = float(count)
     for unit in UNITS:
-        if abs(value) < 1024 or unit == UNITS[-1]:
-            break
         value /= 1024
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+        if abs(value) < 1024:
+            return f"{value:.1f} {unit}"
+    return f"{value:.1f} {UNITS[-1]}"
 
 
 def age(then: int, now: int | None = None) -> str:

@@ -39,7 +39,7 @@ def plugins() -> None:
 @plugins.command()
 @click.option("-d", "--detailed", is_flag=True, help="All that is known of each.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the URIs.")
-@click.argument("filters", nargs=-1, metavar="[FILTER]...", **PLUGINS)
+@click.argument("filters", nargs=-1, metavar="[FILTER]...", shell_complete=PLUGINS)
 @pass_app
 def ls(app: App, detailed: bool, quiet: bool, filters: tuple[str, ...]) -> None:
     """List plugins in order of start.

@@ -8,9 +8,10 @@ It draws on stderr, so that stdout may be the archive itself.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pluggd.cli.ctl.output import clean
+from pluggd.client.plain import is_map
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -37,9 +38,9 @@ class Progress:
         if self._bars is not None:
             self._bars.stop()
 
-    def show(self, item: Any) -> None:
+    def show(self, item: object) -> None:
         """Take a Progress record of the transfer service (as a map)."""
-        if self._bars is None or not isinstance(item, dict):
+        if self._bars is None or not is_map(item):
             return
         name = str(item.get("name") or item.get("event") or "")
         total = item.get("total") or None

@@ -23,6 +23,7 @@ from pluggd.cli.ctl.output import (
     out,
     table,
 )
+from pluggd.client.plain import is_map
 from pluggd.errors import NotFound
 
 
@@ -44,7 +45,7 @@ def call(app: App, lease: str, method: str, arguments: str) -> None:
     if arguments == "-" and takes:
         raise click.UsageError("stdin holds the items, so the arguments must be given")
     given = _parse(sys.stdin.read() if arguments == "-" else arguments, "arguments")
-    if not isinstance(given, dict):
+    if not is_map(given):
         raise click.UsageError('the arguments are an object: {"name": ...}')
     if takes:
         result = app.client.upload(
@@ -117,7 +118,7 @@ def _signature(method: Fields) -> str:
     return f"({', '.join(parts)}) {f'{{{key}: {result}}}' if key else result}"
 
 
-def _parse(text: str, what: str) -> Any:
+def _parse(text: str, what: str) -> object:
     try:
         return from_json(json.loads(text))
     except ValueError as error:

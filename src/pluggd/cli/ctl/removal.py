@@ -58,7 +58,7 @@ def remove_each(
         app.call("gc.v1.run", {"wait": True})
     if app.json:
         json_document({"removed": removed})
-    for error in failures[:-1]:
-        note(f"pluggctl: {error.code}: {error}")
+    for failure in failures[:-1]:
+        note(f"pluggctl: {failure.code}: {failure}")
     if failures:
         raise failures[-1]

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from pluggd import __version__
@@ -13,7 +15,7 @@ _HERE = "pluggd.cli.ctl"
 
 
 class Root(LazyGroup):
-    lazy = {
+    lazy: Mapping[str, tuple[str, str]] = {
         "version": (f"{_HERE}.system:version", "Show the versions of both ends."),
         "health": (f"{_HERE}.system:health", "Say whether the services serve."),
         "plugins": (f"{_HERE}.plugins:plugins", "Plugins: ls, graph."),

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pluggd.cli.ctl.app import App, Fields
 from pluggd.cli.ctl.inspection import reader, target_of
 from pluggd.cli.ctl.output import clean, json_document, note, out, size
+from pluggd.client.plain import map_in
 from pluggd.errors import AlreadyExists, NotFound
 from pluggd.model.references import BREF, EXPIRE, REF, ROOT
 from pluggd.model.types import Descriptor
@@ -39,7 +40,7 @@ def tag(
 def _create(
     app: App, image: Fields, name: str, namespace: str, lease: str, force: bool
 ) -> Fields:
-    labels = image.get("labels") or {}
+    labels = map_in(image, "labels")
     new: Fields = {"name": name, "target": image["target"], "labels": labels}
     try:
         answer = app.call(
@@ -97,7 +98,7 @@ def _share(app: App, blob: Fields, namespace: str, lease: str) -> bool:
     digest, total = blob["digest"], blob.get("size", 0)
     labels = {
         key: value
-        for key, value in (blob.get("labels") or {}).items()
+        for key, value in map_in(blob, "labels").items()
         if not key.startswith((ROOT, BREF, EXPIRE))  # those say why it is kept there
     }
     begin: Fields = {
@@ -141,7 +142,7 @@ def _add_references(
 ) -> None:
     """What a blob that was there before does not say yet about what it needs."""
     answer = app.call("content.v1.info", {"digest": digest}, namespace=namespace)
-    has = answer["info"].get("labels") or {}
+    has = map_in(answer["info"], "labels")
     missing = {
         key: value
         for key, value in labels.items()
