@@ -195,7 +195,8 @@ def verify_events(address: str, ledgers: list[Ledger]) -> None:
                     told[key] = event["topic"] != "/images/delete"
     for number, ledger in enumerate(ledgers):
         for name, target in ledger.images.items():
-            assert told[f"worker-{number}", name] == (target is not ABSENT)
+            key = (f"worker-{number}", name)
+            assert told.get(key, False) == (target is not ABSENT)
 
 
 def in_threads(count: int, function: Callable[[int], None]) -> list[threading.Thread]:
