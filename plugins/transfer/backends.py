@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from pluggd.errors import DataLoss, ResourceExhausted
+from pluggd.model.digests import split_digest
 from pluggd.model.record import Record
 from pluggd.services.content import Content
 from pluggd.services.images import Images
@@ -44,7 +46,10 @@ class Backends:
     config: Config
 
     async def read_blob(self, digest: str, what: str) -> bytes:
-        """A small blob, whole. Raises NotFound, ResourceExhausted over `max_manifest`."""
+        """A small blob, whole, and what its digest says.
+
+        Raises NotFound, ResourceExhausted over `max_manifest`, DataLoss.
+        """
         info = await self.content.info(digest=digest)
         if info.size > self.config.max_manifest:
             raise ResourceExhausted(
@@ -61,4 +66,11 @@ class Backends:
                 )
             parts.append(chunk.data)
             offset += len(chunk.data)
-        return b"".join(parts)
+        data = b"".join(parts)
+        algorithm, value = split_digest(digest)
+        if hashlib.new(algorithm, data).hexdigest() != value:
+            raise DataLoss(
+                f"{what} {digest} is damaged: its bytes have another digest; delete it "
+                "and import it again: data loss"
+            )
+        return data

@@ -81,7 +81,8 @@ class Importer:
         self._reporter = reporter
         self._ref = ref
         self._labelled: set[str] = set()
-        self._seen_platforms: set[str] = set()
+        self._unfit: set[str] = set()  # platforms of what was left out
+        self._unnamed = 0
         today = datetime.now(UTC).strftime("%Y-%m-%d")
         self._prefix = options.base_name or f"import-{today}"
 
@@ -98,7 +99,7 @@ class Importer:
                 f"unrecognized image format: the archive has neither {LAYOUT_FILE} "
                 f"nor {DOCKER_FILE}: invalid argument"
             )
-        records = self._records(entries, skipped)
+        records = self._records(entries)
         images = await self._store(records)
         for image in images:
             self._reporter.set("saved", image.name, 1, 1)
@@ -130,6 +131,7 @@ class Importer:
                 entries.append(_Entry(descriptor, tuple(names)))
             else:
                 skipped += 1
+                self._unnamed += 1
         if self._options.index_name and kept:
             descriptor = await self._write_json(index, oci.OCI_INDEX)
             await self._label(descriptor.digest, kept)
@@ -165,12 +167,15 @@ class Importer:
                 entries.append(_Entry(descriptor, tuple(names)))
             else:
                 skipped += 1
+                self._unnamed += 1
         return entries, skipped
 
     def _fits(self, platform: Platform | None) -> bool:
+        if self._wanted is None or rank(platform, self._wanted) is not None:
+            return True
         if platform is not None:
-            self._seen_platforms.add(describe(platform))
-        return self._wanted is None or rank(platform, self._wanted) is not None
+            self._unfit.add(describe(platform))
+        return False
 
     # --- keeping what belongs to an image
 
@@ -254,7 +259,7 @@ class Importer:
 
     # --- the records
 
-    def _records(self, entries: Sequence[_Entry], skipped: int) -> list[Image]:
+    def _records(self, entries: Sequence[_Entry]) -> list[Image]:
         records: dict[str, Image] = {}
         for entry in entries:
             for name in entry.names:
@@ -271,17 +276,16 @@ class Importer:
                 )
         if records:
             return list(records.values())
-        wanted = self._wanted
-        if wanted is not None and self._seen_platforms:
-            raise InvalidArgument(
-                f"no image in the archive is for {describe(wanted[0])}; it has "
-                f"{', '.join(sorted(self._seen_platforms))}: choose one of these "
-                "platforms, or all: invalid argument"
-            )
-        if skipped:
+        if self._unnamed:
             raise InvalidArgument(
                 f"no image in the archive has a name (annotation {oci.REF_NAME}); "
                 "import it by digest, or give the index a name: invalid argument"
+            )
+        if self._wanted and self._unfit:
+            raise InvalidArgument(
+                f"no image in the archive is for {describe(self._wanted[0])}; it has "
+                f"{', '.join(sorted(self._unfit))}: choose one of these platforms, or "
+                "all: invalid argument"
             )
         raise InvalidArgument("archive has no image: invalid argument")
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pluggd.client.blocking import Client
 
+from pluggd.client.blocking import Client
 from pluggd.errors import PluggdError, Unavailable
 
 KILLS = int(os.environ.get("PLUGGD_KILLS", "6"))
