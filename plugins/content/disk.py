@@ -155,12 +155,18 @@ class Disk:
             os.fdatasync(fd)
         except OSError as error:
             path = self.ingest_path(file)
+            problem = disk_error(error, f"sync {path}").message
             self.poisoned.add(file)
-            os.unlink(path)
+            try:
+                os.unlink(path)
+            except OSError as second:
+                raise SyncFailed(
+                    f"{problem}, and it cannot be removed "
+                    f"({os.strerror(second.errno or 0).lower()}); abort the ingest"
+                ) from error
             self.poisoned.discard(file)
-            problem = disk_error(error, f"sync {path}")
             raise SyncFailed(
-                f"{problem.message}; send the bytes again from offset 0"
+                f"{problem}; send the bytes again from offset 0"
             ) from error
 
     def write_once(self, data: bytes) -> str:

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from pluggd.errors import FailedPrecondition, InvalidArgument
+from pluggd.errors import FailedPrecondition
 from pluggd.model.digests import validate_digest
 from pluggd.model.fieldmask import check_fields, masked_map
-from pluggd.model.filters import label_value, parse_filters
+from pluggd.model.filters import Adaptor, label_value, parse_filters
 from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode, replace
+from pluggd.objects.pages import check_limit, encoded_page, record_test
 from pluggd.plugin import inline, inline_encoded
 from pluggd.services.call import namespace
 from pluggd.services.content import (
@@ -26,10 +27,9 @@ from pluggd.services.content import (
     WriteResult,
 )
 from pluggd.services.gc import Gc
-from pluggd.services.metadata import Metadata, Transaction, View
+from pluggd.services.metadata import Metadata, Transaction
 from pluggd.services.rpc import Receive, Send
 from plugins.content.catalog import Catalog, find_blob, not_found
-from plugins.content.paging import encode_page
 from plugins.content.reading import Reader
 from plugins.content.records import BLOBS
 from plugins.content.writing import Writer
@@ -68,27 +68,17 @@ class ContentStore:
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> Encoded[InfoList]:
         here = namespace()
-        wanted = parse_filters(filters)
-        if limit < 0:
-            raise InvalidArgument(
-                f"limit {limit} must not be negative: invalid argument"
+        check_limit(limit)
+        matches = record_test(parse_filters(filters), stored_fields)
+        return self._metadata.read(
+            lambda view: encoded_page(
+                InfoList,
+                "infos",
+                view.scan(BLOBS, here, after=after),
+                limit=limit,
+                matches=matches,
             )
-
-        def collect(view: View) -> Encoded[InfoList]:
-            found: list[bytes] = []
-            last = ""
-            for digest, data in view.scan(BLOBS, here, after=after):
-                if not wanted.matches_all and not wanted.match(
-                    InfoFields(decode(data, Info))
-                ):
-                    continue
-                if limit and len(found) == limit:
-                    return Encoded(encode_page("infos", found, last), InfoList)
-                found.append(data)
-                last = digest
-            return Encoded(encode_page("infos", found, ""), InfoList)
-
-        return self._metadata.read(collect)
+        )
 
     async def update(self, *, info: Info, fields: Sequence[str] = ()) -> Info:
         here = namespace()
@@ -208,19 +198,19 @@ class ContentStore:
         await self._writer.abort(namespace(), ref)
 
 
-class InfoFields:
-    """What filters can ask of a blob."""
+def stored_fields(data: bytes) -> Adaptor:
+    """What filters can ask of a stored blob."""
+    info = decode(data, Info)
 
-    def __init__(self, info: Info) -> None:
-        self._info = info
-
-    def __call__(self, path: tuple[str, ...]) -> str | None:
+    def field(path: tuple[str, ...]) -> str | None:
         match path:
             case ("digest",):
-                return self._info.digest
+                return info.digest
             case ("size",):
-                return str(self._info.size)
+                return str(info.size)
             case ("labels", *rest):
-                return label_value(self._info.labels, rest)
+                return label_value(info.labels, rest)
             case _:
                 return None
+
+    return field

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
+import plugins.metadata.registration as metadata_start
 from pluggd.errors import NotFound
+from pluggd.model.record import Record
 from pluggd.model.types import Platform
 from pluggd.services.content import Content
 from pluggd.services.kind import Kind
@@ -23,7 +26,14 @@ from plugins.content.registration import start
 T = TypeVar("T")
 
 
-class HandContext:
+C = TypeVar("C", bound=Record)
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class HandContext(Generic[C]):
     """The Context that a test gives a plugin. services: what it gets, by kind."""
 
     uri = "pluggd.content.v1.local"
@@ -31,7 +41,7 @@ class HandContext:
     def __init__(
         self,
         root: Path,
-        config: Config,
+        config: C,
         services: dict[str, Any],
         nursery: trio.Nursery,
     ) -> None:
@@ -86,7 +96,20 @@ async def started_content(
     kinds = {f"pluggd.{name}.v1": value for name, value in services.items()}
     kinds[METADATA.name] = metadata
     async with trio.open_nursery() as nursery:
-        ctx = HandContext(root, config, kinds, nursery)
+        ctx: HandContext[Config] = HandContext(root, config, kinds, nursery)
         async with start(ctx) as content:
             yield content
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def started_lmdb(root: Path) -> AsyncGenerator[Metadata]:
+    """The bundled metadata store, on disk."""
+    await trio.Path(root).mkdir(exist_ok=True)
+    async with trio.open_nursery() as nursery:
+        config = metadata_start.MetadataConfig()
+        ctx: HandContext[metadata_start.MetadataConfig]
+        ctx = HandContext(root, config, {}, nursery)
+        async with metadata_start.start(ctx) as metadata:
+            yield metadata
         nursery.cancel_scope.cancel()
