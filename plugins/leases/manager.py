@@ -150,9 +150,8 @@ class LeaseManager:
         def held(view: View) -> ResourceList:
             _existing(view, namespace, id)
             edges = view.edges(Node(LEASE, namespace, id))
-            resources = [resource_of(edge.target) for edge in edges]
-            resources.sort(key=lambda one: (one.type.encode(), one.id.encode()))
-            return ResourceList(resources=resources)
+            # In byte order of the nodes' types and names, which is that of resources.
+            return ResourceList(resources=[resource_of(edge.target) for edge in edges])
 
         return self._metadata.read(held)
 
