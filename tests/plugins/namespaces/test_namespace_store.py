@@ -33,6 +33,10 @@ CREATE_ERRORS = {
         Namespace(name="bad ns!"),
         f'identifier "bad ns!" must match {PATTERN}: invalid argument',
     ),
+    "undecodable name": (
+        Namespace(name="\udc80"),
+        f'identifier "\udc80" must match {PATTERN}: invalid argument',
+    ),
     "long name": (
         Namespace(name="a" * 77),
         f'identifier "{"a" * 77}" greater than maximum length (76 characters): '
