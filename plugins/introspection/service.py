@@ -7,6 +7,9 @@ It keeps nothing: every answer is the state of this moment.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from pluggd.errors import NotFound
 from pluggd.model.filters import parse_filters
 from pluggd.plugin import inline
@@ -27,13 +30,13 @@ class IntrospectionService:
         self._daemon = daemon
 
     @inline
-    def plugins(self, *, filters: list[str] = []) -> PluginList:
+    def plugins(self, *, filters: Sequence[str] = ()) -> PluginList:
         chosen = parse_filters(filters)
         return PluginList(
             plugins=[
                 plugin
                 for plugin in self._daemon.plugins()
-                if chosen.match(lambda path, plugin=plugin: _field(plugin, path))
+                if chosen.match(partial(_field, plugin))
             ]
         )
 

@@ -150,8 +150,9 @@ class LeaseManager:
         def held(view: View) -> ResourceList:
             _existing(view, namespace, id)
             edges = view.edges(Node(LEASE, namespace, id))
-            # In byte order of the nodes' types and names, which is that of resources.
-            return ResourceList(resources=[resource_of(edge.target) for edge in edges])
+            resources = [resource_of(edge.target) for edge in edges]
+            resources.sort(key=lambda one: (one.type.encode(), one.id.encode()))
+            return ResourceList(resources=resources)
 
         return self._metadata.read(held)
 

@@ -30,7 +30,7 @@ async def a_name_is_taken_once(namespaces: Namespaces) -> None:
 
 
 async def a_name_is_an_identifier(namespaces: Namespaces) -> None:
-    for name in ("", "bad ns!", "a" * 77, "a--b"):
+    for name in ("", "bad ns!", "a" * 77, "a--b", "\udc80"):
         with pytest.raises(InvalidArgument, match=r"^identifier "):
             await namespaces.create(namespace=Namespace(name=name))
     assert (await namespaces.list()).namespaces == []

@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of `pluggd.leases.v1`, on the store and on a client of a daemon."""
+"""The contract of `pluggd.leases.v1`, on the store over each metadata provider."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pluggd.services.leases import Leases
-from tests.contract.fixtures import Services
 from tests.contract.leases_suite import SUITE
+from tests.contract.stand import Stand
 
 
 @pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_promise_is_kept(
-    promise: Callable[[Leases], Awaitable[None]], services: Services
+async def test_the_store_keeps_the_promise(
+    promise: Callable[[Leases], Awaitable[None]], stores: Stand
 ) -> None:
-    await promise(services.leases)
+    await promise(stores.leases)

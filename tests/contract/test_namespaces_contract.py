@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of `pluggd.namespaces.v1`, on the store and on a client of a daemon."""
+"""The contract of `pluggd.namespaces.v1`, on the store over each metadata provider."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pluggd.services.namespaces import Namespaces
-from tests.contract.fixtures import Services
 from tests.contract.namespaces_suite import SUITE
+from tests.contract.stand import Stand
 
 
 @pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_promise_is_kept(
-    promise: Callable[[Namespaces], Awaitable[None]], services: Services
+async def test_the_store_keeps_the_promise(
+    promise: Callable[[Namespaces], Awaitable[None]], stores: Stand
 ) -> None:
-    await promise(services.namespaces)
+    await promise(stores.namespaces)

@@ -49,21 +49,23 @@ class ConfigError(InvalidArgument):
 
 @dataclass
 class Sources:
-    """All files and flags merged, not yet typed. origins: where each leaf came from."""
+    """All files and flags merged, not yet typed. origins: where each value came from,
+    and what is inside of lists. tables: where each table was first opened."""
 
     data: dict[str, Any] = field(default_factory=dict[str, Any])
     origins: dict[Key, str] = field(default_factory=dict[Key, str])
+    tables: dict[Key, str] = field(default_factory=dict[Key, str])
     files: list[Path] = field(default_factory=list[Path])
 
     def where(self, key: Key) -> str:
-        """The origin of a key, or of the nearest thing around or inside it."""
+        """The origin of a key, or of the nearest value around it; "default" when no
+        file or flag says anything."""
+        if key in self.tables and key not in self.origins:
+            return self.tables[key]
         for length in range(len(key), 0, -1):
             if key[:length] in self.origins:
                 return self.origins[key[:length]]
-        inside = [
-            origin for path, origin in self.origins.items() if path[: len(key)] == key
-        ]
-        return inside[0] if inside else "default"
+        return "default"
 
 
 @dataclass(frozen=True)
@@ -181,10 +183,10 @@ def _syntax_error(path: Path, text: str) -> str:
 def _make_absolute(data: dict[str, Any], key: Key, directory: Path) -> None:
     table: Any = data
     for part in key[:-1]:
-        table = table.get(part)
+        table = cast("dict[str, Any]", table).get(part)
         if not isinstance(table, dict):
             return
-    value = table.get(key[-1])
+    value = cast("dict[str, Any]", table).get(key[-1])
     if isinstance(value, str) and value:
         table[key[-1]] = str(directory / Path(value).expanduser())
     elif isinstance(value, list):
@@ -208,13 +210,34 @@ def _merge(
         if isinstance(value, dict) and value:
             if not isinstance(target.get(name), dict):
                 target[name] = {}
-                sources.origins.pop(key, None)
+                _forget(sources, key)
+            sources.tables.setdefault(key, origin(key))
             _merge(sources, cast("dict[str, Any]", value), key, origin)
         else:
-            for old in [path for path in sources.origins if path[: len(key)] == key]:
-                del sources.origins[old]
+            _forget(sources, key)
             target[name] = value
             sources.origins[key] = origin(key)
+            _note_inside(sources, value, key, origin)
+
+
+def _forget(sources: Sources, key: Key) -> None:
+    for places in (sources.origins, sources.tables):
+        for old in [path for path in places if path[: len(key)] == key]:
+            del places[old]
+
+
+def _note_inside(
+    sources: Sources, value: object, key: Key, origin: typing.Callable[[Key], str]
+) -> None:
+    """Origins of the tables in a list: [[rpc.access.rules]] has a line for each key."""
+    if not isinstance(value, list):
+        return
+    for index, element in enumerate(cast("list[object]", value)):
+        if isinstance(element, dict):
+            for name, inner in cast("dict[str, object]", element).items():
+                path = (*key, str(index), name)
+                sources.origins[path] = origin(path)
+                _note_inside(sources, inner, path, origin)
 
 
 # --- types
@@ -330,7 +353,7 @@ def _check_fields(
                 _problem(sources, key, "unknown key" + did_you_mean(name, fields))
             )
             continue
-        hint = hints[name]
+        hint: Any = hints[name]
         if isinstance(hint, type) and issubclass(hint, Record):
             check(hint, value, key, sources, problems)
             continue

@@ -88,7 +88,11 @@ class PluginContext(Generic[C_co]):
     def find(self, kind: Kind[T]) -> T | None:
         self._declared(kind)
         row = self._table.single(kind.name)
-        return None if row is None else row.instance  # type: ignore[no-any-return]
+        if row is None:
+            return None
+        # mismatches() compared it with the interface of this kind at its start.
+        instance: T = row.instance
+        return instance
 
     def spawn(
         self,
@@ -96,7 +100,7 @@ class PluginContext(Generic[C_co]):
         *args: object,
         name: str | None = None,
     ) -> None:
-        label = name or getattr(function, "__qualname__", repr(function))
+        label = name or str(getattr(function, "__qualname__", function))
         self._spawn(function, args, label)
 
     def export(self, key: str, value: str) -> None:

@@ -21,6 +21,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -101,7 +102,7 @@ def bundled_sources(directory: Path) -> list[Source]:
         return importlib.import_module(f"{BUNDLED_PACKAGE}.{name}")
 
     return [
-        Source(path.stem, str(path), "bundled", lambda name=path.stem: load(name))
+        Source(path.stem, str(path), "bundled", partial(load, path.stem))
         for path in _candidates(directory)
     ]
 
@@ -131,7 +132,7 @@ def directory_sources(directory: Path) -> list[Source]:
             f"plugin_dirs: cannot read {directory}: {error.strerror}: invalid argument"
         ) from error
     return [
-        Source(path.stem, str(path), str(directory), lambda path=path: load(path))
+        Source(path.stem, str(path), str(directory), partial(load, path))
         for path in candidates
     ]
 
@@ -258,17 +259,7 @@ def _ask(
         )
     checked: list[tuple[Registration[Any, Any], Failure | None]] = []
     for registration in registrations:
-        if not isinstance(registration, Registration):
-            raise InvalidArgument(
-                f"pluggd_register of {name} returned a"
-                f" {type(registration).__qualname__}, not a Registration: invalid argument"
-            )
-        given = cast("Registration[Any, Any]", registration)
-        if not isinstance(given.provides, Kind) or not isinstance(given.id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidArgument(
-                f"pluggd_register of {name}: provides must be a Kind and id a str:"
-                " invalid argument"
-            )
+        given = _registration(registration, name)
         try:
             _validate(given)
         except (PluggdError, TypeError) as error:
@@ -279,11 +270,35 @@ def _ask(
     return checked
 
 
+def _registration(value: Any, name: str) -> Registration[Any, Any]:
+    if not isinstance(value, Registration):
+        raise InvalidArgument(
+            f"pluggd_register of {name} returned a {type(value).__qualname__}, not a"
+            " Registration: invalid argument"
+        )
+    registration: Registration[Any, Any] = value
+    for given, type_, field in (
+        (registration.provides, Kind, "provides"),
+        (registration.id, str, "id"),
+    ):
+        if not isinstance(given, type_):
+            raise InvalidArgument(
+                f"pluggd_register of {name}: {field} must be a {type_.__name__}, not"
+                f" {given!r}: invalid argument"
+            )
+    return registration
+
+
 def _validate(registration: Registration[Any, Any]) -> None:
     validate_identifier(registration.id)
-    kinds = (registration.provides, *registration.requires, *registration.wants)
+    # Authors may write without types, so nothing is taken for granted.
+    kinds: tuple[Any, ...] = (
+        registration.provides,
+        *registration.requires,
+        *registration.wants,
+    )
     for kind in kinds:
-        if not isinstance(kind, Kind):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(kind, Kind):
             raise InvalidArgument(
                 f"plugin {registration.uri}: requires and wants hold kinds, not"
                 f" {kind!r}: invalid argument"
@@ -293,18 +308,16 @@ def _validate(registration: Registration[Any, Any]) -> None:
                 f"plugin {registration.uri}: kind {kind.name!r} must be dotted lower-case"
                 ' names that end in a version, as in "pluggd.images.v1": invalid argument'
             )
-    if not (
-        isinstance(registration.config, type)
-        and issubclass(registration.config, Record)
-    ):  # pyright: ignore[reportUnnecessaryIsInstance]
+    config: Any = registration.config
+    if not isinstance(config, type) or not issubclass(config, Record):
         raise InvalidArgument(
             f"plugin {registration.uri}: config must be a Record class: invalid argument"
         )
     try:
-        registration.config()
+        config()
     except TypeError as error:
         raise InvalidArgument(
-            f"plugin {registration.uri}: every field of {registration.config.__name__}"
+            f"plugin {registration.uri}: every field of {config.__name__}"
             f" needs a default ({error}): invalid argument"
         ) from error
     if not callable(registration.start):

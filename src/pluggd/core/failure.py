@@ -37,9 +37,10 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for child in error.exceptions for leaf in _leaves(child)]
-    return [error]
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group: BaseExceptionGroup[BaseException] = error
+    return [leaf for child in group.exceptions for leaf in _leaves(child)]
 
 
 def _line(error: BaseException) -> str:

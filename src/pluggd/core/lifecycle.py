@@ -29,6 +29,9 @@ from pluggd.plugin import Registration, Skip
 
 # Seconds that a cancelled plugin gets to notice it; cleaning up takes no longer.
 PATIENCE = 1.0
+# Seconds that each plugin gets to stop when there is no time left: enough to close a
+# file, not to wait for anybody.
+HURRIED = 0.2
 
 
 @dataclass(frozen=True)
@@ -313,7 +316,7 @@ class Lifecycle:
                 life.scope.cancel()
 
     def hurry(self) -> None:
-        """Cancel whatever stop is going on or still to come."""
+        """Cancel the stop that is going on; those still to come get HURRIED seconds."""
         self._hurried = True
         for life in self._lives:
             if life.stop.is_set():
@@ -325,9 +328,8 @@ class Lifecycle:
             return True
         if row.status is Status.OK:
             self._table.move(row, Status.STOPPING)
-        seconds = min(self._stop_deadline(life), max(end - trio.current_time(), 0))
-        if self._hurried:
-            seconds = 0.0
+        left = 0.0 if self._hurried else end - trio.current_time()
+        seconds = min(self._stop_deadline(life), max(left, HURRIED))
         gave_up_before = row.status is Status.FAILED and not life.turn_over.is_set()
         life.scope.deadline = min(life.scope.deadline, trio.current_time() + seconds)
         life.stop.set()
@@ -349,11 +351,10 @@ class Lifecycle:
 
 def _only_skip(error: BaseException) -> Skip | None:
     """A nursery around `raise Skip` wraps it."""
-    if isinstance(error, BaseExceptionGroup):
-        if len(error.exceptions) == 1:
-            return _only_skip(error.exceptions[0])
-        return None
-    return error if isinstance(error, Skip) else None
+    if not isinstance(error, BaseExceptionGroup):
+        return error if isinstance(error, Skip) else None
+    group: BaseExceptionGroup[BaseException] = error
+    return _only_skip(group.exceptions[0]) if len(group.exceptions) == 1 else None
 
 
 def place(table: Table, disabled: Sequence[str], log: Log) -> None:

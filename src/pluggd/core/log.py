@@ -48,27 +48,26 @@ def make_log(
     """A log of its own. level: a key of LEVELS. format: text or json. Without a stream
     it writes to what sys.stderr is at each line."""
     logger = logging.Logger("pluggd", LEVELS[level])  # noqa: LOG001 - in no registry
-    handler: logging.Handler = (
-        _StderrHandler() if stream is None else logging.StreamHandler(stream)
-    )
+    handler = _Handler(stream)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     logger.addHandler(handler)
     return Log(logger, {})
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Looks up sys.stderr at each line, as tests and daemons replace it."""
+class _Handler(logging.Handler):
+    """Without a stream it looks up sys.stderr at each line: tests replace it."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
 
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        raise AttributeError("it is always sys.stderr")
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            stream = self._stream or sys.stderr
+            stream.write(self.format(record) + "\n")
+            stream.flush()
+        except Exception:  # noqa: BLE001 - as logging does it: a log must not kill
+            self.handleError(record)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
@@ -29,7 +29,7 @@ class Watchdog:
         self._closed = False
 
     @contextmanager
-    def watch(self, name: str, seconds: float) -> Iterator[None]:
+    def watch(self, name: str, seconds: float) -> Generator[None]:
         """Report when the block is not left in time; real seconds, not trio's."""
         key = object()
         with self._condition:
@@ -73,5 +73,5 @@ class Watchdog:
 
 
 def _stack(thread: int) -> str:
-    frame = sys._current_frames().get(thread)  # noqa: SLF001 - the only way to see it
+    frame = sys._current_frames().get(thread)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the only way to see it
     return "".join(traceback.format_stack(frame)) if frame else ""

@@ -30,7 +30,7 @@ from pluggd.errors import PluggdError
 from pluggd.plugin import Registration
 
 if TYPE_CHECKING:
-    from pluggd.client.client import Client
+    from pluggd.client import Client
 
 STARTED = 30.0
 """Seconds after which a daemon that does not answer is a failed test."""
