@@ -39,8 +39,8 @@ async def run(module: str, *arguments: str) -> bytes:
     ChildFailed when it ends with anything but 0.
     """
     process = await trio.lowlevel.open_process(
-        _command(module, *arguments),
-        env=_environment(),
+        command(module, *arguments),
+        env=variables(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -72,11 +72,13 @@ async def _read(stream: trio.abc.ReceiveStream, into: list[bytes]) -> None:
     into.extend([bytes(chunk) async for chunk in stream])
 
 
-def _command(module: str, *arguments: str) -> list[str]:
+def command(module: str, *arguments: str) -> list[str]:
+    """The command line, to be run with `variables()`."""
     folder = Path(__file__).resolve().parent
     return [sys.executable, "-P", "-c", _BOOT, str(folder), module, *arguments]
 
 
-def _environment() -> dict[str, str]:
+def variables() -> dict[str, str]:
+    """The environment of this process, and its module search path."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     return {**os.environ, "PYTHONPATH": path}

@@ -147,10 +147,10 @@ class Environment:
         """Bytes inside the file that a later transaction can use again."""
         return max(self.size() - reader.pages() * self.page_size, 0)
 
-    def readers(self) -> int:
-        """Read transactions that are open, in all processes."""
-        lines = self._env.readers().splitlines()[1:]
-        return sum(1 for line in lines if not line.endswith("-"))
+    def readers(self) -> list[int]:
+        """The processes of the read transactions that are open, also of dead ones."""
+        rows = [line.split() for line in self._env.readers().splitlines()[1:]]
+        return [int(row[0]) for row in rows if row[2] != "-"]
 
     def reader_check(self) -> int:
         """Free the slots of readers that died; how many."""

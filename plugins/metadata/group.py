@@ -134,6 +134,7 @@ class Group(Generic[C]):
             parent.abort()
         changes: list[C] = []
         for job in done:
+            job.committed = True
             if job.database is not None:
                 environment.add_table(job.table, job.database)
             elif job.change is not None:

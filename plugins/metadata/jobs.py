@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import outcome
 import trio
 
+from pluggd.errors import Internal
+
 if TYPE_CHECKING:
     from plugins.metadata.kv import Database
 
@@ -27,8 +29,7 @@ class Job(Generic[C, T]):
     """A function that waits to be run on a C, which the writer makes for it.
 
     reclaim: it frees space. table: one that is made before it runs, alone.
-    error: why it did not happen; None when it did. change: the C of the run that
-    was committed.
+    change: the C of its last run. committed: that is durable. error: why it is not.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Job(Generic[C, T]):
         "_value",
         "abandoned",
         "change",
+        "committed",
         "context",
         "database",
         "error",
@@ -55,6 +57,7 @@ class Job(Generic[C, T]):
         self.context = contextvars.copy_context()
         self.error: BaseException | None = None
         self.change: C | None = None
+        self.committed = False
         self.abandoned = False
         self.task: trio.lowlevel.Task | None = None
 
@@ -93,7 +96,9 @@ class Job(Generic[C, T]):
         if self.task is None:
             return
         task, self.task = self.task, None
-        if self.error is None:
+        if self.committed:
             trio.lowlevel.reschedule(task)
         else:
-            trio.lowlevel.reschedule(task, outcome.Error(self.error))
+            # Nothing is acknowledged for want of an error.
+            error = self.error or Internal(f"update {self.name} was not committed")
+            trio.lowlevel.reschedule(task, outcome.Error(error))

@@ -16,11 +16,15 @@ import pytest
 from pluggd.services.metadata import Metadata
 from pluggd.testing.memory import memory_metadata
 from tests.contract import collection_suite, metadata_suite
+from tests.contract.fixtures import lmdb
 
 Check = Callable[[Metadata], Awaitable[None]]
 Open = Callable[[Path], AbstractAsyncContextManager[Metadata]]
 
-PROVIDERS: dict[str, Open] = {"memory": lambda path: memory_metadata()}
+PROVIDERS: dict[str, Open] = {
+    "memory": lambda path: memory_metadata(),
+    "lmdb": lmdb,
+}
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,7 @@ from pluggd.services.metadata import (
     Transaction,
     View,
 )
+from plugins.metadata import child
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.registration import (
     MetadataConfig,
@@ -321,20 +326,39 @@ async def test_writers_go_on_during_a_mark(tmp_path: Path) -> None:
             await store.collect(full=True)
             done.set()
         assert updates > 10
-        assert store.environment.readers() == 0
+        assert store.environment.readers() == []
 
 
 async def test_a_cancelled_mark_leaves_no_process_and_no_reader(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as store:
-        await make_garbage(store, 2000)
-        with trio.move_on_after(0.05) as scope:
-            await store.collect(full=True)
-        assert scope.cancelled_caught
-        assert store.environment.readers() == 0
+        await make_garbage(store, 10_000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(store.collect, full=True))
+            while not (pids := store.environment.readers()):
+                await trio.lowlevel.checkpoint()
+            # In the middle of its work, and it will not end by itself.
+            os.kill(pids[0], signal.SIGSTOP)
+            assert (await store.statistics()).oldest_reader > 0
+            nursery.cancel_scope.cancel()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pids[0], 0)
+        assert store.environment.readers() == []
         assert (await store.statistics()).oldest_reader == 0
-        assert (await store.collect(full=True)).removed == {"thing": 2000}
+        assert (await store.collect(full=True)).removed == {"thing": 10_000}
+
+
+async def test_a_mark_ends_with_its_parent(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await make_garbage(store, 10_000)
+        arguments = ("mark", str(tmp_path), str(store.environment.map_size), "0")
+        command = child.command(*arguments)
+        # Nobody holds the other end of its standard input.
+        done = await trio.run_process(
+            command, env=child.variables(), stdin=subprocess.DEVNULL, check=False
+        )
+        assert done.returncode == 1
 
 
 async def test_a_mark_that_fails_is_an_error_and_removes_nothing(
