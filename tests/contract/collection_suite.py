@@ -60,6 +60,10 @@ async def prepare(metadata: Metadata) -> None:
     metadata.register(ResourceType("container", "containers"))
 
 
+def exists(metadata: Metadata, node: Node) -> bool:
+    return metadata.read(lambda view: view.has_node(node))
+
+
 async def state(
     metadata: Metadata,
     node: Node,
@@ -96,7 +100,7 @@ async def collected(metadata: Metadata, *, full: bool = False) -> set[Node]:
     said = [decode(data, Envelope).event.value for _, data in events]
     assert sorted(map(str, gone)) == sorted(map(str, said))
     for node in gone:
-        assert metadata.read(lambda view, n=node: not view.has_node(n))
+        assert not exists(metadata, node)
         assert (await metadata.explain(node)).exists is False
     return gone
 
@@ -181,7 +185,7 @@ async def what_a_container_refers_to_lives_and_the_container_stays(
     assert await collected(metadata) == set()
     await state(metadata, container, [snapshot("top")])
     assert await collected(metadata) == {snapshot("top"), snapshot("base")}
-    assert metadata.read(lambda view: view.has_node(container))
+    assert exists(metadata, container)
 
 
 async def the_same_key_in_two_snapshotters_is_two_objects(
@@ -255,7 +259,7 @@ async def a_lease_keeps_what_it_holds_and_all_below(metadata: Metadata) -> None:
     assert await collected(metadata) == set()
     await metadata.update(lambda txn: txn.remove_edge(lease("l"), Edge(blob("a"))))
     assert await collected(metadata) == {blob("a"), blob("b")}
-    assert metadata.read(lambda view: view.has_node(lease("l")))
+    assert exists(metadata, lease("l"))
 
 
 async def an_expired_lease_goes_with_what_it_held(metadata: Metadata) -> None:
@@ -315,7 +319,7 @@ async def what_only_a_flat_lease_keeps_lets_go_of_its_own(
     assert await collected(metadata) == set()
     await drop(metadata, image("i"))
     assert await collected(metadata) == {blob("layer")}
-    assert metadata.read(lambda view: view.has_node(blob("manifest")))
+    assert exists(metadata, blob("manifest"))
 
 
 async def a_lease_that_becomes_flat_lets_go_below(metadata: Metadata) -> None:
@@ -337,7 +341,7 @@ async def only_the_types_that_can_be_collected_are(metadata: Metadata) -> None:
     await state(metadata, strange, [blob("a")])
     await state(metadata, blob("a"), [strange])
     assert await collected(metadata) == {blob("a")}
-    assert metadata.read(lambda view: view.has_node(strange))
+    assert exists(metadata, strange)
 
 
 async def a_full_collection_finds_the_same(metadata: Metadata) -> None:
@@ -457,8 +461,7 @@ async def writers_and_collections_do_not_disturb_each_other(
                 await metadata.update(fetch)
                 await state(metadata, image(name), [blob(name)], FOREVER)
             await drop(metadata, lease(name))
-            found = metadata.read(lambda view, n=name: view.has_node(blob(n)))
-            assert found, f"{name} was collected while something kept it"
+            assert exists(metadata, blob(name)), f"{name} went, but was kept"
             if turn % 2:
                 await drop(metadata, image(name))
 

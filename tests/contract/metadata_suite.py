@@ -9,6 +9,7 @@ collection is in `collection_suite`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
@@ -102,7 +103,7 @@ async def a_listing_goes_on_after_any_name(metadata: Metadata) -> None:
     await put(metadata, *names)
     for after in [*names, "", "r", "r" * 301, "r" * 350 + "bb", "t"]:
         expected = [name for name in names if name > after]
-        assert metadata.read(lambda view, a=after: names_of(view, a)) == expected
+        assert metadata.read(partial(names_of, after=after)) == expected
 
 
 async def the_namespaces_of_a_table_are_listed(metadata: Metadata) -> None:
@@ -232,7 +233,7 @@ async def a_view_cannot_change_anything(metadata: Metadata) -> None:
 
     def look(view: View) -> None:
         coroutine = metadata.update(lambda txn: txn.put(TABLE, "ns", "a", b""))
-        coroutine.send(None)  # type: ignore[attr-defined]
+        coroutine.send(None)
 
     with pytest.raises(FailedPrecondition, match="inside a view"):
         await metadata.view(look)
@@ -296,8 +297,7 @@ async def concurrent_updates_come_one_after_the_other(metadata: Metadata) -> Non
     seen: list[int] = []
 
     async def increment(how_often: int) -> None:
-        for _ in range(how_often):
-            seen.append(await metadata.update(add_one))
+        seen.extend([await metadata.update(add_one) for _ in range(how_often)])
 
     def add_one(txn: Transaction) -> int:
         value = int(txn.get(TABLE, "ns", "n") or b"0") + 1
@@ -502,7 +502,7 @@ async def a_lease_that_does_not_exist_holds_nothing(metadata: Metadata) -> None:
     )
     blob = Node("content", "ns", "x")
     with call.using(lease="l"):
-        with pytest.raises(NotFound, match="^lease does not exist: not found$"):
+        with pytest.raises(NotFound, match=r"^lease does not exist: not found$"):
             await metadata.update(lambda txn: txn.hold(blob))
         await metadata.update(lambda txn: txn.release(blob))
 

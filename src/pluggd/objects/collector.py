@@ -25,7 +25,7 @@ from time import perf_counter_ns
 from typing import Any, Protocol, TypeVar
 
 from pluggd.errors import AlreadyExists, Internal, ResourceExhausted
-from pluggd.objects.graph import ADDED, BACK, STRUCTURAL, Graph, GraphView
+from pluggd.objects.graph import ADDED, BACK, STRUCTURAL, GraphView
 from pluggd.objects.mark import MarkResult, mark, repair
 from pluggd.objects.search import Life, Search
 from pluggd.objects.transaction import ObjectTransaction, ObjectView
@@ -238,7 +238,7 @@ class Collector:
         if row is None or not row.exists:
             return
         if id_ in this.failures:
-            _queue_for_next(graph, this.generation, id_)
+            graph.queue(id_)
             return
         step.examined += 1
         life = search.life(id_)
@@ -307,15 +307,15 @@ class Collector:
 
             def take(
                 txn: ObjectTransaction,
-                _: _Collection,
-                __: _Step,
+                this: _Collection,
+                _: _Step,
                 broken: list[bytes] = broken,
                 found: list[bytes] = found,
             ) -> bool:
                 for edge in broken:
                     repair(txn.writable_graph, edge)
                 for id_ in found:
-                    txn.writable_graph.queue(id_)
+                    txn.writable_graph.queue(id_, this.generation - 1)
                 return True
 
             await self._until_done(this, take)
@@ -366,7 +366,7 @@ def _timed(
     begun = perf_counter_ns()
     this.failing = None
     txn.by_collector = True
-    txn.writable_graph.queue_generation = this.generation - 1
+    txn.writable_graph.release_generation = this.generation - 1
     step = _Step()
     step.done = function(txn, this, step)
     step.pause = perf_counter_ns() - begun
@@ -385,12 +385,6 @@ def _expire(txn: ObjectTransaction, this: _Collection, step: _Step) -> bool:
     for key in block:
         txn.writable_graph.expire(key)
     return len(block) < _BLOCK
-
-
-def _queue_for_next(graph: Graph, generation: int, id_: bytes) -> None:
-    own, graph.queue_generation = graph.queue_generation, generation
-    graph.queue(id_)
-    graph.queue_generation = own
 
 
 def _candidates(view: ObjectView) -> deque[bytes]:

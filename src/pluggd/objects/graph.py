@@ -174,7 +174,7 @@ class Graph(GraphView):
     released: whether something lost support here (on_change's argument).
     additions: grows with each change that can give support to what had none; a
         verdict that something is dead holds as long as it stays the same.
-    queue_generation: set by the collector, so that what its removals set free is
+    release_generation: set by the collector, so that what its removals set free is
         handled by the same collection.
     """
 
@@ -182,9 +182,10 @@ class Graph(GraphView):
         super().__init__(kv, now)
         self._kv = kv
         self._created: set[bytes] = set()
+        self._generation: int | None = None
         self.released = False
         self.additions = 0
-        self.queue_generation: int | None = None
+        self.release_generation: int | None = None
 
     def detach(self, kv: KV) -> None:
         """Go on with other tables: the transaction is over."""
@@ -270,15 +271,17 @@ class Graph(GraphView):
 
     def begin_collection(self) -> int:
         """Open a new generation; its number. Older candidates are this collection's."""
-        generation = self.generation() + 1
+        self._generation = generation = self.generation() + 1
         self._kv.put(STATE, _GENERATION, _number(generation))
         return generation
 
-    def queue(self, id_: bytes) -> None:
-        """Make a node a candidate."""
-        if self.queue_generation is None:
-            self.queue_generation = self.generation()
-        self._kv.put(CANDIDATES, _number(self.queue_generation) + id_, b"")
+    def queue(self, id_: bytes, generation: int | None = None) -> None:
+        """Make a node a candidate, of the next collection if no generation is given."""
+        if generation is None:
+            if self._generation is None:
+                self._generation = self.generation()
+            generation = self._generation
+        self._kv.put(CANDIDATES, _number(generation) + id_, b"")
 
     def queue_targets(self, id_: bytes) -> None:
         for target, _ in list(self.targets(id_)):
@@ -290,7 +293,7 @@ class Graph(GraphView):
     def expire(self, key: bytes) -> None:
         """Turn an entry of the expiry table into a candidate."""
         self._kv.delete(EXPIRY, key)
-        self.queue(key[8:])
+        self.queue(key[8:], self.release_generation)
 
     def complete_edge(self, keeper: bytes, kind: int, kept: bytes) -> None:
         """Restore the other end of an edge of which only one end is stored."""
@@ -392,7 +395,7 @@ class Graph(GraphView):
         row = self.row(id_)
         if row is not None and row.exists:
             self.released = True
-            self.queue(id_)
+            self.queue(id_, self.release_generation)
 
     def _set_expiry(self, id_: bytes, before: int, after: int) -> None:
         if before > 0:

@@ -1,0 +1,187 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How the collector goes about it: bounded steps, retries, failures, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import TypeVar
+
+import pytest
+import trio
+
+from pluggd.errors import ResourceExhausted
+from pluggd.objects.collector import BUDGET
+from pluggd.objects.search import Life, Search
+from pluggd.objects.transaction import ObjectTransaction
+from pluggd.services import call
+from pluggd.services.metadata import FOREVER, Edge, Node, ResourceType, Transaction
+from pluggd.testing.memory import MemoryMetadata, memory_metadata
+
+T = TypeVar("T")
+
+
+def blob(name: object) -> Node:
+    return Node("content", "n", str(name))
+
+
+def nothing(txn: Transaction, node: Node) -> None:
+    del txn, node
+
+
+class RunsTwice(MemoryMetadata):
+    """Rolls back every update once and runs it again, as a provider may."""
+
+    async def update(
+        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+    ) -> T:
+        class Again(Exception):
+            pass
+
+        def first(txn: ObjectTransaction) -> None:
+            function(txn)
+            raise Again
+
+        with pytest.raises(Again):
+            await super().update(first, reclaim=reclaim)
+        return await super().update(function, reclaim=reclaim)
+
+
+async def test_a_step_that_is_run_again_counts_once() -> None:
+    store = RunsTwice()
+    store.register(ResourceType("content", "blobs", nothing))
+
+    def change(txn: Transaction) -> None:
+        for number in range(50):
+            txn.set_node(blob(number), [Edge(blob(number + 1))])
+
+    await store.update(change)
+    stats = await store.collect()
+    assert stats.removed == {"content": 50}
+    assert len(stats.objects) == 50
+
+
+async def test_a_transaction_ends_soon_after_its_budget() -> None:
+    async with memory_metadata() as store:
+
+        def slow(txn: Transaction, node: Node) -> None:
+            begun = perf_counter_ns()
+            while perf_counter_ns() - begun < BUDGET // 4:
+                pass
+
+        store.register(ResourceType("content", "blobs", slow))
+
+        def change(txn: Transaction) -> None:
+            for number in range(20):
+                txn.set_node(blob(number))
+
+        await store.update(change)
+        before = (await store.statistics()).updates
+        assert (await store.collect()).removed == {"content": 20}
+        assert (await store.statistics()).updates - before >= 5
+
+
+async def test_garbage_that_is_made_during_a_collection_waits_for_the_next() -> None:
+    async with memory_metadata() as store:
+        made = 0
+
+        def breed(txn: Transaction, node: Node) -> None:
+            nonlocal made
+            made += 1
+            txn.set_node(blob(f"new-{made}"))
+
+        store.register(ResourceType("content", "blobs", breed))
+
+        def change(txn: Transaction) -> None:
+            txn.set_node(blob("a"), [Edge(blob("b"))])
+            txn.set_node(blob("b"))
+
+        await store.update(change)
+        with trio.fail_after(10):
+            assert (await store.collect()).removed == {"content": 2}
+        left = store.read(lambda view: list(view.nodes("", "n")))
+        assert left == [blob("new-1"), blob("new-2")]
+
+
+async def test_a_collection_works_on_a_full_disk_and_says_when_it_cannot() -> None:
+    async with memory_metadata() as store:
+        store.register(ResourceType("content", "blobs", nothing))
+        await store.update(lambda txn: txn.set_node(blob("a")))
+        store.full = True
+        with pytest.raises(ResourceExhausted):
+            await store.update(lambda txn: txn.set_node(blob("b")))
+        assert (await store.collect()).removed == {"content": 1}
+
+
+async def test_an_exhausted_disk_ends_the_collection_at_once() -> None:
+    async with memory_metadata() as store:
+        calls = 0
+
+        def collect(txn: Transaction, node: Node) -> None:
+            nonlocal calls
+            calls += 1
+            raise ResourceExhausted("no space left")
+
+        store.register(ResourceType("content", "blobs", collect))
+
+        def change(txn: Transaction) -> None:
+            for number in range(5):
+                txn.set_node(blob(number))
+
+        await store.update(change)
+        with pytest.raises(ResourceExhausted):
+            await store.collect()
+        assert calls == 1
+        assert len(await store.plan()) == 5
+
+
+async def test_an_object_is_collected_in_its_namespace_and_under_no_lease() -> None:
+    async with memory_metadata() as store:
+        seen: list[tuple[str, str]] = []
+
+        def collect(txn: Transaction, node: Node) -> None:
+            seen.append((call.namespace(), call.lease()))
+
+        store.register(ResourceType("content", "blobs", collect))
+        await store.update(lambda txn: txn.set_node(blob("a")))
+        with call.using(namespace="other", lease="l"):
+            await store.collect()
+        assert seen == [("n", "")]
+
+
+async def test_the_search_looks_at_a_few_keepers_of_a_shared_blob_only() -> None:
+    async with memory_metadata() as store:
+
+        def change(txn: Transaction) -> None:
+            txn.set_node(blob("base"))
+            for number in range(2000):
+                image = Node("image", "n", str(number))
+                txn.set_node(image, [Edge(blob("base"))], root_until=FOREVER)
+
+        await store.update(change)
+
+        def look(txn: ObjectTransaction) -> int:
+            search = Search(txn.graph)
+            id_ = txn.graph.id_of(blob("base"))
+            assert id_ is not None
+            assert search.life(id_) is Life.FULL
+            return search.examined
+
+        assert await store.update(look) <= 8
+
+
+async def test_each_member_of_a_dead_circle_is_judged_once() -> None:
+    size = 3000
+    async with memory_metadata() as store:
+        store.register(ResourceType("content", "blobs", nothing))
+
+        def change(txn: Transaction) -> None:
+            for number in range(size):
+                near = [blob((number + step) % size) for step in (1, 2)]
+                txn.set_node(blob(number), [Edge(node) for node in near])
+
+        await store.update(change)
+        stats = await store.collect()
+        assert stats.removed == {"content": size}
+        assert stats.examined == size

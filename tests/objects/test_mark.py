@@ -1,0 +1,67 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The full mark finds what a lost candidate or a damaged index left behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from pluggd.model.record import decode, encode
+from pluggd.objects.mark import MarkResult, mark
+from pluggd.objects.tables import CANDIDATES, EDGES_IN, EDGES_OUT
+from pluggd.services.metadata import FOREVER, Edge, Node, ResourceType, Transaction
+from pluggd.testing.memory import MemoryMetadata, memory_metadata
+
+IMAGE = Node("image", "n", "i")
+A, B = Node("content", "n", "a"), Node("content", "n", "b")
+
+
+def state_chain(txn: Transaction) -> None:
+    txn.set_node(IMAGE, [Edge(A)], root_until=FOREVER)
+    txn.set_node(A, [Edge(B)])
+    txn.set_node(B)
+
+
+def existing(store: MemoryMetadata) -> list[Node]:
+    return store.read(lambda view: list(view.nodes("", "n")))
+
+
+def register(store: MemoryMetadata) -> None:
+    store.register(ResourceType("content", "blobs", lambda txn, node: None))
+
+
+async def test_a_full_collection_finds_garbage_that_is_no_candidate() -> None:
+    async with memory_metadata() as store:
+        register(store)
+        await store.update(state_chain)
+        await store.update(lambda txn: txn.drop_node(IMAGE))
+        for key, _ in list(store.kv.seek(CANDIDATES, b"")):
+            store.kv.delete(CANDIDATES, key)
+        assert (await store.collect()).removed == {}
+        assert (await store.collect(full=True)).removed == {"content": 2}
+        assert existing(store) == []
+
+
+@pytest.mark.parametrize("table", [EDGES_IN, EDGES_OUT])
+async def test_an_edge_missing_at_one_end_is_repaired_before_anything_goes(
+    table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with memory_metadata() as store:
+        register(store)
+        await store.update(state_chain)
+        whole = list(store.kv.seek(table, b""))
+        for key, _ in whole:
+            store.kv.delete(table, key)
+        assert len(mark(store.kv, 0).broken) == 2
+        assert (await store.collect(full=True)).removed == {}
+        assert existing(store) == [A, B, IMAGE]
+        assert list(store.kv.seek(table, b"")) == whole
+        assert "2 edges are missing at one end" in caplog.text
+
+
+async def test_a_mark_travels_between_processes() -> None:
+    async with memory_metadata() as store:
+        await store.update(lambda txn: txn.set_node(A))
+        result = mark(store.kv, 0)
+        assert (len(result.unreached), result.reached) == (1, 0)
+        assert decode(encode(result), MarkResult) == result
