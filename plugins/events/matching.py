@@ -10,7 +10,7 @@ only when a filter looks at it, once for all subscribers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from pluggd.model.filters import Adaptor
@@ -27,14 +27,14 @@ def envelope_fields(envelope: Callable[[], Envelope]) -> Adaptor:
             case ("topic",):
                 return envelope().topic or None
             case ("event", *rest) if rest:
-                return _lookup(envelope().event.value, tuple(rest))
+                return _lookup(envelope().event.value, rest)
             case _:
                 return None
 
     return field
 
 
-def _lookup(value: object, path: tuple[str, ...]) -> str | None:
+def _lookup(value: object, path: Sequence[str]) -> str | None:
     """The text at a path. The keys of a map of strings may have dots themselves."""
     if not path:
         return _text(value)
@@ -45,8 +45,7 @@ def _lookup(value: object, path: tuple[str, ...]) -> str | None:
         whole = fields.get(".".join(path))
         if isinstance(whole, str):
             return _text(whole)
-    name, *rest = path
-    return _lookup(fields.get(name), tuple(rest))
+    return _lookup(fields.get(path[0]), path[1:])
 
 
 def _text(value: object) -> str | None:

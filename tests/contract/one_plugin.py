@@ -29,15 +29,20 @@ class OneContext(Generic[C]):
     """The context of the one plugin; remembers what it exports."""
 
     def __init__(
-        self, config: C, kinds: Mapping[Kind[Any], Any], tasks: trio.Nursery
+        self,
+        config: C,
+        kinds: Mapping[Kind[Any], Any],
+        root: Path,
+        nursery: trio.Nursery,
     ) -> None:
         self.uri = "pluggd.test.v1.one"
         self.config = config
-        self.root = self.state = Path("/nonexistent")
+        self.root = self.state = root
         self.log = logging.LoggerAdapter(logging.getLogger("one"))
         self.exports: dict[str, str] = {}
         self._kinds = kinds
-        self._tasks = tasks
+        self._nursery = nursery
+        self._tasks: dict[trio.CancelScope, trio.Event] = {}
 
     def get(self, kind: Kind[T]) -> T:
         found = self.find(kind)
@@ -57,7 +62,23 @@ class OneContext(Generic[C]):
         *args: object,
         name: str | None = None,
     ) -> None:
-        self._tasks.start_soon(function, *args, name=name)
+        scope, over = trio.CancelScope(), trio.Event()
+        self._tasks[scope] = over
+
+        async def run() -> None:
+            try:
+                with scope:
+                    await function(*args)
+            finally:
+                over.set()
+
+        self._nursery.start_soon(run, name=name)
+
+    async def stop_tasks(self) -> None:
+        for scope in self._tasks:
+            scope.cancel()
+        for over in self._tasks.values():
+            await over.wait()
 
     def export(self, key: str, value: str) -> None:
         self.exports[key] = value
@@ -69,11 +90,17 @@ class OneContext(Generic[C]):
 
 @asynccontextmanager
 async def started(
-    registration: Registration[T, C], kinds: Mapping[Kind[Any], Any], config: C
+    registration: Registration[T, C],
+    kinds: Mapping[Kind[Any], Any],
+    config: C,
+    root: Path = Path("/nonexistent"),
 ) -> AsyncGenerator[tuple[T, OneContext[C]]]:
     """What the plugin yields, and its context, while the block runs."""
-    async with trio.open_nursery() as tasks:
-        context = OneContext(config, kinds, tasks)
+    async with trio.open_nursery() as nursery:
+        context = OneContext(config, kinds, root, nursery)
         async with registration.start(context) as service:
-            yield service, context
-            tasks.cancel_scope.cancel()
+            try:
+                yield service, context
+            finally:
+                with trio.CancelScope(shield=True):
+                    await context.stop_tasks()

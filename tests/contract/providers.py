@@ -1,0 +1,29 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The metadata stores on which contracts are tested: the fake, and the real one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pluggd.services.metadata import Metadata
+from pluggd.testing.memory import memory_metadata
+from plugins.metadata.registration import MetadataConfig
+from plugins.metadata.registration import pluggd_register as lmdb
+from tests.contract.one_plugin import started
+
+PROVIDERS = ("memory", "lmdb")
+
+
+@asynccontextmanager
+async def metadata_of(provider: str, root: Path) -> AsyncGenerator[Metadata]:
+    """An empty metadata store, or what was left below `root`."""
+    if provider == "memory":
+        async with memory_metadata() as metadata:
+            yield metadata
+    else:
+        config = MetadataConfig(reserve_bytes=0)
+        async with started(lmdb(), {}, config, root) as (metadata, _):
+            yield metadata
