@@ -31,7 +31,7 @@ check: venv ## format, lint, types, import contracts, tests: what CI runs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 versions: venv ## run the tests on every Python from 3.11 that is installed
-	@$(BIN)/nox
+	@$(BIN)/nox $(NOX_ARGS)
 
 bench: venv ## measure
 	@$(BIN)/python bench/run.py
@@ -41,7 +41,8 @@ format: venv ## put the code in form
 	$(BIN)/ruff format .
 
 docs: venv ## write the generated parts of the documentation anew
-	$(BIN)/python scripts/docs.py
+	$(BIN)/python -m pluggd.core.rpcdoc > docs/rpc.md.new && mv docs/rpc.md.new docs/rpc.md
+	$(BIN)/pluggd config default > config.toml.new && mv config.toml.new config.toml
 
 constraints: venv ## write constraints.txt from what is installed
 	@$(BIN)/python scripts/constraints.py

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -15,12 +16,16 @@ nox.options.reuse_existing_virtualenvs = True
 
 
 def interpreters() -> list[str]:
-    """A working interpreter for each version: on the PATH, or made by pyenv.
+    """A working interpreter for each version other than this one's, which `make test`
+    has: on the PATH, or made by pyenv.
 
     Being on the PATH is not enough: pyenv's shims are there and fail.
     """
     found: list[str] = []
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
     for version in SUPPORTED:
+        if version == here:
+            continue
         pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
         for candidate in (f"python{version}", *map(str, pyenv)):
             try:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def change(
     client: Client, ledger: Ledger, name: str, target: str | None, verb: str
 ) -> None:
     ledger.maybe[name] = target
-    if target is ABSENT:
+    if target is None:
         client.call("images.v1.delete", {"name": name})
     else:
         image = {"name": name, "target": descriptor(target)}
@@ -199,6 +200,10 @@ def verify_events(address: str, ledgers: list[Ledger]) -> None:
             assert told.get(key, False) == (target is not ABSENT)
 
 
+def run_worker(address: str, ledgers: list[Ledger], seed: int, number: int) -> None:
+    work(address, number, ledgers[number], seed + number)
+
+
 def in_threads(count: int, function: Callable[[int], None]) -> list[threading.Thread]:
     threads = [threading.Thread(target=function, args=(n,)) for n in range(count)]
     for thread in threads:
@@ -217,9 +222,7 @@ def test_nothing_acknowledged_is_lost_when_the_daemon_is_killed(tmp_path: Path) 
             verify(daemon.address, number, ledger)
         threads = in_threads(
             WORKERS,
-            lambda number, seed=round_number * 100: work(
-                daemon.address, number, ledgers[number], seed + number
-            ),
+            partial(run_worker, daemon.address, ledgers, round_number * 100),
         )
         time.sleep(chance.uniform(0.05, 0.6))
         daemon.kill()

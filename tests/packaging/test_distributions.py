@@ -74,8 +74,7 @@ def plugins(path: list[str], cwd: Path) -> list[dict[str, object]]:
         text=True,
         timeout=60,
     )
-    found = json.loads(result.stdout)
-    rows = found["plugins"] if isinstance(found, dict) else found
+    rows: list[dict[str, object]] = json.loads(result.stdout)
     return [{key: row[key] for key in row if key != "origin"} for row in rows]
 
 

@@ -438,17 +438,6 @@ def damage_largest_blob(directory: Path) -> str:
     return blob.name
 
 
-def damage_largest_blob(directory: Path) -> str:
-    blob = max(
-        directory.glob("daemon/**/blobs/sha256/*"), key=lambda path: path.stat().st_size
-    )
-    blob.chmod(0o600)
-    damaged = bytearray(blob.read_bytes())
-    damaged[20] ^= 1
-    blob.write_bytes(damaged)
-    return blob.name
-
-
 async def test_a_damaged_blob_ends_the_export(tmp_path: Path) -> None:
     async with connected(tmp_path) as client:
         await import_archive(client, GOOD)
