@@ -65,8 +65,8 @@ class Arguments:
 
         `data` is used up. Raises InvalidArgument naming method, argument and rule.
         """
-        if data is None:
-            data = {}
+        if data is None or data == []:
+            data = {}  # an empty table of Lua, as Neovim sends it, is an array
         if not _is_map(data):
             raise InvalidArgument(
                 f"{self._method}: arguments must be a map, not {_name_of(data)}"
