@@ -189,7 +189,7 @@ def test_installed_distributions_are_found_by_entry_point(
     (info / "entry_points.txt").write_text(
         "[pluggd.plugins]\nacme = acme_pluggd\nbroken = acme_pluggd.nowhere\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert [source.name for source in installed_sources([str(tmp_path)])] == [
         "acme",
         "broken",

@@ -66,6 +66,18 @@ def test_a_json_line_is_an_object_with_the_same_fields() -> None:
     assert "ValueError: no" in fields["traceback"]
 
 
+def test_a_detail_follows_on_lines_of_its_own() -> None:
+    stream = io.StringIO()
+    make_log(stream=stream).info("tree", extra={"detail": "a\n  b", "size": 1})
+    assert stream.getvalue().endswith(" msg=tree size=1\na\n  b\n")
+
+
+def test_an_empty_detail_is_not_written() -> None:
+    stream = io.StringIO()
+    make_log(format="json", stream=stream).info("tree", extra={"detail": ""})
+    assert "detail" not in json.loads(stream.getvalue())
+
+
 def test_lines_below_the_level_are_not_written() -> None:
     stream = io.StringIO()
     log = make_log("warning", stream=stream)

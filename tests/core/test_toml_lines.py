@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -71,7 +71,7 @@ def test_every_key_that_tomllib_reads_has_a_line() -> None:
         if key:
             assert key in lines
         if isinstance(value, dict):
-            for name, inner in value.items():
+            for name, inner in cast("dict[str, Any]", value).items():
                 walk(inner, (*key, name))
 
     walk(tomllib.loads(TEXT), ())

@@ -217,7 +217,7 @@ def _merge(
             _forget(sources, key)
             target[name] = value
             sources.origins[key] = origin(key)
-            _note_inside(sources, value, key, origin)
+            _note_inside(sources, cast("object", value), key, origin)
 
 
 def _forget(sources: Sources, key: Key) -> None:
@@ -367,7 +367,7 @@ def _check_fields(
                 check(element, one, (*key, str(index)), sources, problems)
             continue
         try:
-            convert(value, hint)
+            convert(value, hints[name])
         except InvalidArgument as error:
             problems.append(_problem(sources, key, _plain(error.message)))
 

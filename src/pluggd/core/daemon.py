@@ -272,9 +272,8 @@ class Daemon:
 
     def _report_blocked(self, name: str, stack: str) -> None:
         self.log.error(
-            "plugin blocks the daemon: it does not return to trio\n%s",
-            stack,
-            extra={"plugin": name},
+            "plugin blocks the daemon: it does not return to trio",
+            extra={"plugin": name, "detail": stack.rstrip()},
         )
 
     def _own_plugin(self) -> Found:

@@ -24,7 +24,7 @@ async def dump(daemon: Daemon) -> None:
     """Write the tree of tasks, and each metadata provider's statistics, to the log."""
     root = trio.lowlevel.current_root_task()
     lines = [] if root is None else list(task_lines(root))
-    daemon.log.info("task tree\n%s", "\n".join(lines))
+    daemon.log.info("task tree", extra={"detail": "\n".join(lines)})
     for row in daemon.table.working(METADATA.name).values():
         with trio.move_on_after(2) as scope:
             statistics = await row.instance.statistics()

@@ -248,7 +248,8 @@ def _ask(
             " @hookimpl: invalid argument"
         )
     answers: list[object] = manager.hook.pluggd_register()
-    registrations: list[object] = []
+    # Authors may write without types, so nothing is taken for granted.
+    registrations: list[Any] = []
     for answer in answers:
         registrations += (
             cast("list[object]", answer) if isinstance(answer, list) else [answer]
@@ -258,40 +259,37 @@ def _ask(
             f"pluggd_register of {name} returned no Registration: invalid argument"
         )
     checked: list[tuple[Registration[Any, Any], Failure | None]] = []
-    for registration in registrations:
-        given = _registration(registration, name)
+    for one in registrations:
+        _require_registration(one, name)
+        registration: Registration[Any, Any] = one
         try:
-            _validate(given)
+            _validate(registration)
         except (PluggdError, TypeError) as error:
             failure = failure_of(error)
-            checked.append((given, Failure(failure.reason, failure.code)))
+            checked.append((registration, Failure(failure.reason, failure.code)))
         else:
-            checked.append((given, None))
+            checked.append((registration, None))
     return checked
 
 
-def _registration(value: Any, name: str) -> Registration[Any, Any]:
+def _require_registration(value: object, name: str) -> None:
+    """It must have a kind and an id, or it has no URI to report anything under."""
     if not isinstance(value, Registration):
         raise InvalidArgument(
             f"pluggd_register of {name} returned a {type(value).__qualname__}, not a"
             " Registration: invalid argument"
         )
-    registration: Registration[Any, Any] = value
-    for given, type_, field in (
-        (registration.provides, Kind, "provides"),
-        (registration.id, str, "id"),
-    ):
-        if not isinstance(given, type_):
+    given: dict[str, object] = vars(value)
+    for field, type_ in (("provides", Kind), ("id", str)):
+        if not isinstance(given[field], type_):
             raise InvalidArgument(
                 f"pluggd_register of {name}: {field} must be a {type_.__name__}, not"
-                f" {given!r}: invalid argument"
+                f" {given[field]!r}: invalid argument"
             )
-    return registration
 
 
 def _validate(registration: Registration[Any, Any]) -> None:
     validate_identifier(registration.id)
-    # Authors may write without types, so nothing is taken for granted.
     kinds: tuple[Any, ...] = (
         registration.provides,
         *registration.requires,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass
+from typing import cast
 
 from pluggd.errors import PluggdError
 
@@ -39,8 +40,8 @@ def failure_of(error: BaseException) -> Failure:
 def _leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    group: BaseExceptionGroup[BaseException] = error
-    return [leaf for child in group.exceptions for leaf in _leaves(child)]
+    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return [leaf for child in inner for leaf in _leaves(child)]
 
 
 def _line(error: BaseException) -> str:

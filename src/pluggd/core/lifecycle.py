@@ -10,10 +10,10 @@ there. Nothing here knows of sockets or files.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trio
 
@@ -353,8 +353,8 @@ def _only_skip(error: BaseException) -> Skip | None:
     """A nursery around `raise Skip` wraps it."""
     if not isinstance(error, BaseExceptionGroup):
         return error if isinstance(error, Skip) else None
-    group: BaseExceptionGroup[BaseException] = error
-    return _only_skip(group.exceptions[0]) if len(group.exceptions) == 1 else None
+    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return _only_skip(inner[0]) if len(inner) == 1 else None
 
 
 def place(table: Table, disabled: Sequence[str], log: Log) -> None:
@@ -366,9 +366,14 @@ def place(table: Table, disabled: Sequence[str], log: Log) -> None:
         elif row.found.failure is not None:
             failure = row.found.failure
             table.fail(row, failure)
-            extra: Mapping[str, object] = {"plugin": row.uri, "reason": failure.reason}
-            text = f"\n{failure.traceback}" if failure.traceback else ""
-            log.error("plugin failed%s", text, extra=extra)
+            log.error(
+                "plugin failed",
+                extra={
+                    "plugin": row.uri,
+                    "reason": failure.reason,
+                    "detail": failure.traceback,
+                },
+            )
     rows = {row.uri: row for row in table.rows if row.status is Status.FOUND}
     nodes = [
         Node(

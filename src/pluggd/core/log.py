@@ -87,18 +87,22 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
         fields["request"] = call.request
     if call.namespace:
         fields["namespace"] = call.namespace
+    if not given.get("detail", True):
+        del given["detail"]
     fields.update(given)
     return fields
 
 
 class TextFormatter(logging.Formatter):
-    """`time=... level=info msg="..." plugin=... key=value`; a traceback follows on
-    lines of its own."""
+    """`time=... level=info msg="..." plugin=... key=value`; a traceback, or the field
+    `detail`, follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = " ".join(
-            f"{key}={_quoted(value)}" for key, value in fields_of(record).items()
-        )
+        fields = fields_of(record)
+        detail = fields.pop("detail", None)
+        line = " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
+        if detail:
+            line += f"\n{detail}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
