@@ -16,7 +16,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from importlib import resources
-from typing import Any
+from typing import Any, TypeGuard
 
 import pluggd.services
 from pluggd.errors import CLASSES
@@ -41,9 +41,13 @@ def served_kinds() -> list[Kind[Any]]:
     for module in pkgutil.iter_modules(pluggd.services.__path__):
         members = vars(importlib.import_module(f"pluggd.services.{module.name}"))
         for member in members.values():
-            if isinstance(member, Kind) and service_schema(member).methods:
-                found[member.name] = member  # pyright: ignore[reportUnknownMemberType]
+            if _is_kind(member) and service_schema(member).methods:
+                found[member.name] = member
     return [found[name] for name in sorted(found)]
+
+
+def _is_kind(value: object) -> TypeGuard[Kind[Any]]:
+    return isinstance(value, Kind)
 
 
 def render() -> str:
