@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import hypothesis.strategies as st
 import trio
@@ -23,7 +23,15 @@ from hypothesis.stateful import (
 )
 
 from pluggd.objects.mark import mark
-from pluggd.objects.tables import CANDIDATES, EDGES_OUT, EXPIRY, NODE_IDS, NODES
+from pluggd.objects.tables import (
+    CANDIDATES,
+    EDGES_OUT,
+    EXPIRY,
+    GAINED,
+    NODE_IDS,
+    NODES,
+)
+from pluggd.objects.transaction import ObjectTransaction
 from pluggd.services.metadata import (
     FOREVER,
     NEVER,
@@ -34,6 +42,8 @@ from pluggd.services.metadata import (
     View,
 )
 from pluggd.testing.memory import MemoryMetadata
+
+T = TypeVar("T")
 
 TYPES = ("content", "image", "lease", "snapshot/native", "container", "unknown")
 COLLECTABLE = ("content", "image", "lease", "snapshot/native")
@@ -46,6 +56,11 @@ nodes = st.builds(
 )
 edges = st.builds(Edge, nodes, st.booleans(), st.booleans())
 edge_lists = st.lists(edges, max_size=3)
+roots = st.one_of(st.sampled_from((NEVER, NEVER, FOREVER)), st.integers(1, 20))
+statements = st.lists(
+    st.tuples(nodes, edge_lists, roots, st.booleans()), min_size=1, max_size=4
+)
+Statement = tuple[Node, list[Edge], int, bool]
 
 
 class Stated(NamedTuple):
@@ -58,6 +73,22 @@ def edges_of(node: Node, view: View) -> list[Edge]:
     return view.edges(node)
 
 
+class Interrupted(MemoryMetadata):
+    """Applies one change of `between` before each update, and collects in small steps."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__(clock)
+        self._collector._budget = 0
+        self.between: list[Callable[[Transaction], object]] = []
+
+    async def update(
+        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+    ) -> T:
+        if self.between:
+            await super().update(self.between.pop(0))
+        return await super().update(function, reclaim=reclaim)
+
+
 class Collection(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
@@ -65,48 +96,45 @@ class Collection(RuleBasedStateMachine):
         self.stated: dict[Node, Stated] = {}
         self.added: set[tuple[Node, Edge]] = set()
         self.removed: list[Node] = []
-        self.store = MemoryMetadata(lambda: self.now)
+        self.store = Interrupted(lambda: self.now)
         for type_ in ("content", "image", "lease", "snapshot/"):
             self.store.register(ResourceType(type_, type_, self.collected))
         self.store.register(ResourceType("container", "containers", None))
 
     def collected(self, txn: Transaction, node: Node) -> None:
+        assert node not in self.reached(), f"{node} is kept by something"
         self.removed.append(node)
+        self.forget(node)
 
     def update(self, function: Callable[[Transaction], object]) -> None:
         trio.run(self.store.update, function)
 
     # --- what happens
 
-    @rule(
-        many=st.lists(
-            st.tuples(
-                nodes,
-                edge_lists,
-                st.one_of(st.sampled_from((NEVER, NEVER, FOREVER)), st.integers(1, 20)),
-                st.booleans(),
-            ),
-            min_size=1,
-            max_size=4,
-        )
-    )
-    def set_nodes(self, many: list[tuple[Node, list[Edge], int, bool]]) -> None:
+    @rule(many=statements)
+    def set_nodes(self, many: list[Statement]) -> None:
+        self.update(self.setting(many))
+
+    def setting(self, many: list[Statement]) -> Callable[[Transaction], object]:
         def change(txn: Transaction) -> None:
             for node, edges, root, flat in many:
                 until = root if root <= 0 else self.now - 10 + root
                 txn.set_node(node, edges, root_until=until, flat=flat)
                 self.stated[node] = Stated(frozenset(edges), until, flat)
 
-        self.update(change)
+        return change
 
     @rule(many=st.lists(nodes, min_size=1, max_size=3))
     def drop_nodes(self, many: list[Node]) -> None:
+        self.update(self.dropping(many))
+
+    def dropping(self, many: list[Node]) -> Callable[[Transaction], object]:
         def change(txn: Transaction) -> None:
             for node in many:
                 txn.drop_node(node)
                 self.forget(node)
 
-        self.update(change)
+        return change
 
     def forget(self, node: Node) -> None:
         self.stated.pop(node, None)
@@ -147,10 +175,37 @@ class Collection(RuleBasedStateMachine):
 
         assert trio.run(collect) == len(expected)
         assert sorted(self.removed) == sorted(expected)
-        for node in expected:
-            self.forget(node)
         sizes = self.store.kv.table_sizes()
-        assert sizes[CANDIDATES] == 0
+        assert sizes[CANDIDATES] == sizes[GAINED] == 0
+
+    @rule(
+        between=st.lists(
+            st.one_of(
+                st.tuples(statements, st.none()),
+                st.tuples(st.none(), st.lists(nodes, min_size=1, max_size=2)),
+            ),
+            min_size=1,
+        )
+    )
+    def collect_while_others_write(
+        self, between: list[tuple[list[Statement] | None, list[Node] | None]]
+    ) -> None:
+        """One change before each transaction of the collector, which does little in
+        each. What it removes must be dead at that moment (`collected`)."""
+        unreached = set(self.stated) - self.reached()
+        touched: set[Node] = set()
+        for setting, dropping in between:
+            if setting is not None:
+                self.store.between.append(self.setting(setting))
+                touched.update(node for node, *_ in setting)
+                touched.update(edge.target for _, es, *_ in setting for edge in es)
+            if dropping is not None:
+                self.store.between.append(self.dropping(dropping))
+        trio.run(self.store.collect)
+        self.store.between.clear()
+        if not touched:
+            left = {node for node in unreached if node.type in COLLECTABLE}
+            assert not left & set(self.stated)
 
     # --- what holds
 

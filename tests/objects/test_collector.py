@@ -162,10 +162,10 @@ async def test_the_search_looks_at_a_few_keepers_of_a_shared_blob_only() -> None
         await store.update(change)
 
         def look(txn: ObjectTransaction) -> int:
-            search = Search(txn.graph)
+            search = Search()
             id_ = txn.graph.id_of(blob("base"))
             assert id_ is not None
-            assert search.life(id_) is Life.FULL
+            assert search.life(txn.graph, id_) is Life.FULL
             return search.examined
 
         assert await store.update(look) <= 8

@@ -47,6 +47,8 @@ BUDGET = 5_000_000
 _BLOCK = 32
 _MOST_OBJECTS = 1000
 _MOST_FAILURES = 10
+_MOST_GAINED = 1000
+_MOST_INTERRUPTED = 20
 _ALL = 1 << 62
 
 
@@ -80,6 +82,8 @@ class _Step:
 @dataclass
 class _Collection:
     generation: int = 0
+    search: Search = field(default_factory=Search)
+    unsure: bool = False
     failing: bytes | None = None
     failures: dict[bytes, Exception] = field(default_factory=dict[bytes, Exception])
     known: set[Known] = field(default_factory=set[Known])
@@ -89,6 +93,7 @@ class _Collection:
     pause: int = 0
 
     def add(self, step: _Step) -> None:
+        self.unsure = False
         self.known |= step.known
         self.examined += step.examined
         self.pause = max(self.pause, step.pause)
@@ -104,6 +109,7 @@ class Collector:
     lock: makes collections wait for each other (a `trio.Lock`).
     run_mark: where the full mark runs; by default `mark` in a view. It returns
         `mark(kv, now)` of one consistent state, at least as new as its call.
+    budget: see `BUDGET`; with 0, a transaction does the least that is progress.
     """
 
     def __init__(
@@ -113,12 +119,14 @@ class Collector:
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         *,
         run_mark: Callable[[], Awaitable[MarkResult]] | None = None,
+        budget: int = BUDGET,
     ) -> None:
         self._store = store
         self._lock = lock
         self._log = log
         self._run_mark = run_mark or self._mark_in_view
         self._resources: dict[str, ResourceType] = {}
+        self._budget = budget
         self._released = True
 
     # --- types of objects
@@ -214,15 +222,26 @@ class Collector:
                 done = step.done
 
     def _step(self, txn: ObjectTransaction, this: _Collection, step: _Step) -> bool:
-        graph = txn.writable_graph
-        search = Search(graph)
-        begun = perf_counter_ns()
+        graph, search = txn.writable_graph, this.search
+        if this.unsure:
+            # The last run of this function was rolled back, with what it removed.
+            search.forget()
+        this.unsure = True
+        gained = graph.take_gained(_MOST_GAINED)
+        if len(gained) < _MOST_GAINED:
+            search.lose(gained)
+        else:
+            search.forget()
+        deadline = perf_counter_ns() + self._budget
         while block := list(islice(graph.candidates(this.generation), _BLOCK)):
             for key in block:
-                if perf_counter_ns() - begun > BUDGET:
+                judged = self._judge(txn, this, step, key[8:], deadline)
+                if judged:
+                    graph.unqueue(key)
+                if not judged or perf_counter_ns() > deadline:
+                    graph.watch(True)
                     return False
-                graph.unqueue(key)
-                self._judge(txn, this, step, search, key[8:])
+        graph.watch(False)
         return True
 
     def _judge(
@@ -230,34 +249,39 @@ class Collector:
         txn: ObjectTransaction,
         this: _Collection,
         step: _Step,
-        search: Search,
         id_: bytes,
-    ) -> None:
-        graph = txn.writable_graph
+        deadline: int,
+    ) -> bool:
+        """Deal with one candidate; False when there was no time for it."""
+        graph, search = txn.writable_graph, this.search
         row = graph.row(id_)
         if row is None or not row.exists:
-            return
+            return True
         if id_ in this.failures:
             graph.queue(id_)
-            return
+            return True
+        # Who keeps giving support to a huge heap of garbage may not stop collection.
+        patient = search.interrupted > _MOST_INTERRUPTED
+        life = search.life(graph, id_, 0 if patient else deadline)
+        if life is None:
+            return False
         step.examined += 1
-        life = search.life(id_)
         if life is Life.FULL:
-            return
+            return True
         resource = self._resource(row.node.type)
         if life is Life.DEAD and resource is not None and resource.collect is not None:
-            additions = graph.additions
             self._remove(txn, this, resource.collect, id_, row.node)
-            if graph.additions != additions:
-                search.forget()
+            search.lose(graph.gained)
+            graph.gained.clear()
             step.removed.append(row.node)
-            return
+            return True
         # It stays, but no longer keeps (all of) what it refers to. Once for each
         # collection: what stays may refer to itself in circles.
         known = (id_, life)
         if known not in this.known and known not in step.known:
             step.known.add(known)
             graph.queue_targets(id_)
+        return True
 
     def _remove(
         self,
@@ -328,23 +352,28 @@ class Collector:
         queue = await self._store.view(_candidates)
         found: list[Removed] = []
 
+        search = Search()
+
         def look(view: ObjectView) -> None:
-            graph = view.graph
-            search = Search(graph)
-            begun = perf_counter_ns()
-            while queue and perf_counter_ns() - begun < BUDGET:
-                id_ = queue.popleft()
-                row = graph.row(id_)
-                if row is None or not row.exists:
-                    continue
-                life = search.life(id_)
-                if life is Life.FULL or (id_, life) in known:
+            deadline = perf_counter_ns() + self._budget
+            done = False
+            while queue and not done:
+                id_ = queue[0]
+                row = view.graph.row(id_)
+                life: Life | None = Life.FULL
+                if row is not None and row.exists:
+                    life = search.life(view.graph, id_, deadline)
+                if life is None:
+                    return
+                queue.popleft()
+                done = perf_counter_ns() > deadline
+                if row is None or life is Life.FULL or (id_, life) in known:
                     continue
                 known.add((id_, life))
                 resource = self._resource(row.node.type)
                 if life is Life.DEAD and resource is not None and resource.collect:
                     found.append(_removed(row.node))
-                queue.extend(target for target, _ in graph.targets(id_))
+                queue.extend(target for target, _ in view.graph.targets(id_))
 
         while queue:
             await self._store.view(look)
@@ -375,6 +404,7 @@ def _timed(
 
 def _begin(txn: ObjectTransaction) -> int:
     txn.by_collector = True
+    txn.writable_graph.watch(False)
     return txn.writable_graph.begin_collection()
 
 
@@ -402,7 +432,7 @@ def _explain(graph: GraphView, node: Node) -> Explanation:
     if id_ is None or row is None or not row.exists:
         return Explanation()
     path: list[PathStep] = []
-    for step, kind in Search(graph).path(id_) or []:
+    for step, kind in Search().path(graph, id_):
         found = graph.row(step)
         if found is not None:
             type_, namespace, name = found.node

@@ -16,6 +16,7 @@ and so does creating one without visible support.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from pluggd.objects.tables import (
     EDGES_IN,
     EDGES_OUT,
     EXPIRY,
+    GAINED,
     NODE_IDS,
     NODES,
     STATE,
@@ -44,6 +46,7 @@ _FLAT = 2
 _ROW = Struct(">Bq")
 _GENERATION = b"generation"
 _NEXT_ID = b"node_id"
+_WATCHED = b"watched"
 
 
 class Row(NamedTuple):
@@ -152,6 +155,10 @@ class GraphView:
         """The number of collections begun; candidates carry the one they fell into."""
         return int.from_bytes(self._reader.get(STATE, _GENERATION) or b"", "big")
 
+    def watched(self) -> bool:
+        """Whether a collection pauses in the middle."""
+        return self._reader.get(STATE, _WATCHED) is not None
+
     def next_expiry(self) -> int | None:
         for key, _ in self._reader.seek(EXPIRY, b""):
             return int.from_bytes(key[:8], "big")
@@ -172,8 +179,8 @@ class Graph(GraphView):
     """Changing nodes and edges.
 
     released: whether something lost support here (on_change's argument).
-    additions: grows with each change that can give support to what had none; a
-        verdict that something is dead holds as long as it stays the same.
+    gained: the nodes to which a change here gave support that they did not have: a
+        verdict that one of them is dead holds no more.
     release_generation: set by the collector, so that what its removals set free is
         handled by the same collection.
     """
@@ -184,7 +191,7 @@ class Graph(GraphView):
         self._created: set[bytes] = set()
         self._generation: int | None = None
         self.released = False
-        self.additions = 0
+        self.gained: set[bytes] = set()
         self.release_generation: int | None = None
 
     def detach(self, kv: KV) -> None:
@@ -203,7 +210,7 @@ class Graph(GraphView):
         if row.exists:
             self._restate(id_, row, root_until, flat)
         else:
-            self.additions += 1
+            self._gains_with_targets(id_)
             if root_until != FOREVER:
                 self._created.add(id_)
         if row.root_until != root_until:
@@ -257,7 +264,8 @@ class Graph(GraphView):
         """Make candidates of what was created here and that no live root names.
 
         Support through anything but a root may itself be without support, or end
-        below a flat lease; the collector finds out.
+        below a flat lease; the collector finds out. And tell a collection that pauses
+        what gained support meanwhile.
         """
         for id_ in self._created:
             row = self.row(id_)
@@ -266,6 +274,9 @@ class Graph(GraphView):
             if not any(self._is_root(keeper) for _, keeper, _ in self.keepers(id_)):
                 self.queue(id_)
         self._created.clear()
+        if self.gained and self.watched():
+            for id_ in self.gained:
+                self._kv.put(GAINED, id_, b"")
 
     # --- for the collector
 
@@ -282,6 +293,20 @@ class Graph(GraphView):
                 self._generation = self.generation()
             generation = self._generation
         self._kv.put(CANDIDATES, _number(generation) + id_, b"")
+
+    def watch(self, on: bool) -> None:
+        """From now on keep in GAINED what gains support; or no longer."""
+        if on:
+            self._kv.put(STATE, _WATCHED, b"")
+        else:
+            self._kv.delete(STATE, _WATCHED)
+
+    def take_gained(self, limit: int) -> list[bytes]:
+        """Up to `limit` of the nodes that gained support since `watch`, each once."""
+        taken = [key for key, _ in islice(self._kv.seek(GAINED, b""), limit)]
+        for key in taken:
+            self._kv.delete(GAINED, key)
+        return taken
 
     def queue_targets(self, id_: bytes) -> None:
         for target, _ in list(self.targets(id_)):
@@ -364,16 +389,18 @@ class Graph(GraphView):
         """An existing node says something else about itself."""
         if flat and not row.flat:
             self.queue_targets(id_)
-        if root_until == row.root_until:
-            if row.flat and not flat:
-                self.additions += 1
-            return
-        self.additions += 1
+        if root_until != row.root_until or (row.flat and not flat):
+            self._gains_with_targets(id_)
         if row.root_until != NEVER and root_until == NEVER:
             self._release(id_)
 
+    def _gains_with_targets(self, id_: bytes) -> None:
+        """A search may have passed by this node, or stopped at it from below."""
+        self.gained.add(id_)
+        self.gained.update(target for target, _ in self.targets(id_))
+
     def _put_edge(self, keeper: bytes, kind: int, kept: bytes) -> None:
-        self.additions += 1
+        self.gained.add(kept)
         middle = bytes((kind,))
         self._kv.put(EDGES_OUT, keeper + middle + kept, b"")
         self._kv.put(EDGES_IN, kept + middle + keeper, b"")

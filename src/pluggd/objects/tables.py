@@ -39,6 +39,9 @@ EXPIRY = "objects.expiry"
 CANDIDATES = "objects.candidates"
 """Generation, 8 bytes big-endian, and id -> nothing (`collector.py`)."""
 
+GAINED = "objects.gained"
+"""Id -> nothing: what gained support while a collection pauses in the middle."""
+
 NAMESPACES = "namespaces"
 
 TABLES = (
@@ -51,5 +54,6 @@ TABLES = (
     EDGES_IN,
     EXPIRY,
     CANDIDATES,
+    GAINED,
     NAMESPACES,
 )
