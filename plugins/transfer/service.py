@@ -136,21 +136,22 @@ class TransferService:
             if call.lease():
                 yield reporter, ref
                 return
-            lease = await self._backends.leases.create(
-                id=ref, expires_in=self._backends.config.lease_expiry
-            )
             try:
+                lease = await self._backends.leases.create(
+                    id=ref, expires_in=self._backends.config.lease_expiry
+                )
                 with call.using(lease=lease.id):
                     yield reporter, ref
             finally:
-                # Also when cancelled: a lease that stays would keep what failed.
-                # That it is gone means that it expired, or that an operator removed it.
+                # Also when cancelled, and also while the lease was being made: what was
+                # under way then still happens, and before this. That it is gone means
+                # that it expired, or that an operator removed it.
                 deadline = trio.current_time() + 5
                 with (
                     trio.CancelScope(shield=True, deadline=deadline),
                     suppress(NotFound),
                 ):
-                    await self._backends.leases.delete(id=lease.id)
+                    await self._backends.leases.delete(id=ref)
         finally:
             del self._running[ref]
 
