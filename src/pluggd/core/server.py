@@ -3,7 +3,7 @@
 """The server: one trio task drives all connections over a private epoll.
 
 A trio task per connection would cost more in wake-ups than a request takes
-(measured.md, A: 6.7 us a request this way, 15 with a task per connection, 41 with one per
+(measured on a prototype: 6.7 us a request this way, 15 with a task per connection, 41 with one per
 request). So sockets are read, requests answered and answers sent by plain functions in
 rounds, a bounded amount for each connection, and trio sees one descriptor.
 
@@ -44,7 +44,7 @@ ROUNDS = 8
 
 GIVE_WAY_EVERY = 200e-6
 """Seconds; while threads have work, the loop lets them run that often. A loop that never
-really sleeps starves them to a few wake-ups a second (measured.md, C)."""
+really sleeps starves them to a few wake-ups a second (docs/decisions/0002)."""
 
 ACCEPT_PAUSE = 0.1
 """Seconds without accepting after the process ran out of descriptors."""

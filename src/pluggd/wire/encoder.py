@@ -17,7 +17,7 @@ from pluggd.errors import PluggdError, to_text
 from pluggd.wire.messages import CREDIT, FDS, ITEM
 
 _pack = Packer(unicode_errors="surrogateescape").pack
-"""One Packer for all: a new one costs more than most messages (measured.md, A)."""
+"""One Packer for all: a new one costs more than most messages."""
 
 NIL = b"\xc0"
 _RESPONSE = b"\x94\x01"
