@@ -11,26 +11,19 @@ nothing but the standard library, and asks the environment at each call.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOCKET = "pluggd.sock"
-
-
-def _is_root() -> bool:
-    return os.geteuid() == 0
-
-
-def _xdg(variable: str, fallback: str) -> Path:
-    """An XDG directory; the specification ignores relative values."""
-    value = os.environ.get(variable, "")
-    return Path(value) if os.path.isabs(value) else Path.home() / fallback
 
 
 def default_root() -> Path:
     """What must survive a reboot: /var/lib/pluggd, or $XDG_DATA_HOME/pluggd."""
     if _is_root():
-        return Path("/var/lib/pluggd")
-    return _xdg("XDG_DATA_HOME", ".local/share") / "pluggd"
+        return _path("/var/lib/pluggd")
+    return _path(_xdg("XDG_DATA_HOME", ".local/share"), "pluggd")
 
 
 def default_state() -> Path:
@@ -39,21 +32,48 @@ def default_state() -> Path:
     Without XDG_RUNTIME_DIR (a shell from su, a container) a plain user gets
     /tmp/pluggd-<uid>; whoever creates it must refuse one of another owner.
     """
-    if _is_root():
-        return Path("/run/pluggd")
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime):
-        return Path(runtime) / "pluggd"
-    return Path(f"/tmp/pluggd-{os.geteuid()}")
+    return _path(_state())
 
 
 def default_address() -> Path:
     """The daemon's socket: `pluggd.sock` in the state directory."""
-    return default_state() / SOCKET
+    return _path(default_address_text())
+
+
+def default_address_text() -> str:
+    """The same as text: pathlib takes as long to import as the rest of a call takes."""
+    return os.path.join(_state(), SOCKET)
 
 
 def default_config() -> Path:
     """/etc/pluggd/config.toml, or $XDG_CONFIG_HOME/pluggd/config.toml."""
     if _is_root():
-        return Path("/etc/pluggd/config.toml")
-    return _xdg("XDG_CONFIG_HOME", ".config") / "pluggd" / "config.toml"
+        return _path("/etc/pluggd/config.toml")
+    return _path(_xdg("XDG_CONFIG_HOME", ".config"), "pluggd", "config.toml")
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _state() -> str:
+    if _is_root():
+        return "/run/pluggd"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(runtime):
+        return os.path.join(runtime, "pluggd")
+    return f"/tmp/pluggd-{os.geteuid()}"
+
+
+def _xdg(variable: str, fallback: str) -> str:
+    """An XDG directory; the specification ignores relative values."""
+    value = os.environ.get(variable, "")
+    if os.path.isabs(value):
+        return value
+    return os.path.join(os.path.expanduser("~"), fallback)
+
+
+def _path(*parts: str) -> Path:
+    from pathlib import Path
+
+    return Path(*parts)

@@ -61,9 +61,9 @@ class App:
     @property
     def address(self) -> str:
         if not self._address:
-            from pluggd.paths import default_address
+            from pluggd.paths import default_address_text
 
-            self._address = str(default_address())
+            self._address = default_address_text()
         return self._address
 
     @property
@@ -146,31 +146,42 @@ def _set_namespace(context: click.Context, _: click.Parameter, value: str) -> No
         app.namespace = value
 
 
+def _add_global_options(params: list[click.Parameter]) -> None:
+    """Take `--json` and `-n` after a command's name as well as before it."""
+    if any(param.name == "json" for param in params):
+        return  # the root's own
+    params += [
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            hidden=True,
+            expose_value=False,
+            callback=_set_json,
+        ),
+        click.Option(
+            ["-n", "--namespace"],
+            default="",
+            hidden=True,
+            expose_value=False,
+            callback=_set_namespace,
+        ),
+    ]
+
+
 class Leaf(click.Command):
-    """A command that takes `--json` and `-n` after its name as well as before it."""
+    """A command."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += [
-            click.Option(
-                ["--json"],
-                is_flag=True,
-                hidden=True,
-                expose_value=False,
-                callback=_set_json,
-            ),
-            click.Option(
-                ["-n", "--namespace"],
-                default="",
-                hidden=True,
-                expose_value=False,
-                callback=_set_namespace,
-            ),
-        ]
+        _add_global_options(self.params)
 
 
 class Group(click.Group):
     """A group that knows the usual other names and guesses at mistyped ones."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _add_global_options(self.params)
 
     command_class: type[click.Command] | None = Leaf
 

@@ -61,7 +61,7 @@ def take_in(app: App, file: str, arguments: Fields) -> None:
 def write_out(app: App, file: str, arguments: Fields) -> None:
     """Export into a file, or to stdout for `-`."""
     if file == "-":
-        refuse_terminal(False, "an archive")
+        refuse_terminal("an archive", "redirect it, or name a file")
         sys.stdout.flush()
         _export(app, sys.stdout.fileno(), arguments, by_descriptor=False)
         return

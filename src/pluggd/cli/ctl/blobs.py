@@ -51,16 +51,15 @@ def copy(source: int, target: int) -> int:
     return copied
 
 
-def refuse_terminal(force: bool, what: str) -> None:
+def refuse_terminal(what: str, way_out: str) -> None:
     """A terminal shown binary data may need a reset."""
-    if not force and sys.stdout.isatty():
-        raise click.UsageError(
-            f"{what} is binary data: redirect it to a file, or use --force"
-        )
+    if sys.stdout.isatty():
+        raise click.UsageError(f"{what} is binary data: {way_out}")
 
 
 def to_stdout(app: App, digest: str, *, force: bool) -> None:
-    refuse_terminal(force, "a blob")
+    if not force:
+        refuse_terminal("a blob", "redirect it to a file, or use --force")
     sys.stdout.flush()
     target = sys.stdout.fileno()
     if "fds" in app.client.features:
@@ -80,14 +79,20 @@ def to_stdout(app: App, digest: str, *, force: bool) -> None:
 
 
 def from_stdin(
-    app: App, ref: str, *, total: int, expected: str, labels: dict[str, str]
+    app: App,
+    ref: str,
+    *,
+    total: int,
+    expected: str,
+    labels: dict[str, str],
+    lease: str,
 ) -> Fields:
     """Ingest stdin; returns the info of the blob."""
     source = sys.stdin.fileno()
     begin: Fields = {"ref": ref, "total": total, "expected": expected}
     if "fds" in app.client.features:
         try:
-            opened = app.call("content.v1.ingest_open", begin)
+            opened = app.call("content.v1.ingest_open", begin, lease=lease)
         except (NotImplemented_, FailedPrecondition):
             pass  # a store without files takes a stream
         else:
@@ -104,6 +109,7 @@ def from_stdin(
                     "total": total or written,
                     "labels": labels,
                 },
+                lease=lease,
             )
             answer = app.call("content.v1.info", {"digest": result["digest"]})
             found: Fields = answer.get("info", {})
@@ -113,6 +119,7 @@ def from_stdin(
         {**begin, "labels": labels},
         chunks(source),
         timeout=app.timeout,
+        lease=lease,
     )
     info: Fields = answer.get("info", {})
     return info

@@ -16,6 +16,8 @@ from pluggd.cli.ctl.removal import MISSING_OK, remove_each
 from pluggd.client.plain import map_in
 
 SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+MINIMAL_SPEC = {"ociVersion": "1.1.0"}
+"""A container must have a specification; without --spec this one stands for it."""
 
 
 @click.group(cls=Group)
@@ -59,13 +61,13 @@ def create(
         "snapshotter": snapshotter,
         "snapshot_key": snapshot_key,
         "labels": pairs(label),
+        "spec": {"type_url": SPEC_TYPE, "value": MINIMAL_SPEC},
     }
     if spec is not None:
         try:
-            value = json.load(spec)
+            container["spec"]["value"] = json.load(spec)
         except ValueError as error:
             raise click.UsageError(f"--spec: {spec.name} is no JSON: {error}") from None
-        container["spec"] = {"type_url": SPEC_TYPE, "value": value}
     made = app.call("containers.v1.create", {"container": container})
     if app.json:
         json_document(made.get("container", {}))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import click
 
 from pluggd.cli.ctl.app import App, Group, pass_app
-from pluggd.cli.ctl.args import DIGESTS, pairs
+from pluggd.cli.ctl.args import DIGESTS, LEASES, pairs
 from pluggd.cli.ctl.output import age, clean, json_document, labels, out, size, table
 from pluggd.cli.ctl.removal import MISSING_OK, remove_each
 
@@ -67,6 +67,9 @@ def get(app: App, digest: str, force: bool) -> None:
 @click.option("--expected-size", type=click.IntRange(min=0), default=0)
 @click.option("--expected-digest", default="")
 @click.option("--label", multiple=True, metavar="KEY=VALUE")
+@click.option(
+    "--lease", default="", help="Hold it by this lease.", shell_complete=LEASES
+)
 @click.argument("ref")
 @pass_app
 def ingest(
@@ -75,16 +78,22 @@ def ingest(
     expected_size: int,
     expected_digest: str,
     label: tuple[str, ...],
+    lease: str,
 ) -> None:
     """Store stdin as a blob and print its digest; REF names the attempt.
 
-    A blob that nothing refers to is removed by the next collection: label it with
-    containerd.io/gc.root, or put it on a lease.
+    A blob that nothing refers to is removed by the next collection: use --lease, or
+    --label containerd.io/gc.root=1.
     """
     from pluggd.cli.ctl import blobs
 
     result = blobs.from_stdin(
-        app, ref, total=expected_size, expected=expected_digest, labels=pairs(label)
+        app,
+        ref,
+        total=expected_size,
+        expected=expected_digest,
+        labels=pairs(label),
+        lease=lease,
     )
     if app.json:
         json_document(result)

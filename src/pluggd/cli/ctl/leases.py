@@ -94,41 +94,29 @@ def rm(app: App, sync: bool, ids: tuple[str, ...], missing_ok: bool) -> None:
     )
 
 
-@leases.group(cls=Group, invoke_without_command=True)
+@leases.command()
 @click.argument("id_", metavar="ID", shell_complete=LEASES)
-@click.pass_context
-def resources(context: click.Context, id_: str) -> None:
-    """List what a lease holds; `add` and `rm` change it."""
-    context.meta["pluggctl.lease"] = id_
-    if context.invoked_subcommand is None:
-        app = context.ensure_object(App)
+@click.argument("action", required=False, type=click.Choice(["add", "rm"]))
+@click.argument("type_", required=False, metavar="[TYPE")
+@click.argument("name", required=False, metavar="NAME]")
+@pass_app
+def resources(
+    app: App, id_: str, action: str | None, type_: str | None, name: str | None
+) -> None:
+    """List what a lease holds, or add or remove one thing.
+
+    TYPE is content, ingests, images or snapshots/NAME.
+    """
+    if action is None:
         answer = app.call("leases.v1.list_resources", {"id": id_})
         found = answer.get("resources", [])
         if app.json:
             json_document(found)
         else:
             table(("TYPE", "ID"), [(item["type"], item["id"]) for item in found])
-
-
-@resources.command("add")
-@click.argument("type_", metavar="TYPE")
-@click.argument("name")
-@click.pass_context
-def resources_add(context: click.Context, type_: str, name: str) -> None:
-    """Hold something: TYPE is content, ingests, images or snapshots/NAME."""
-    _change(context, "leases.v1.add_resource", type_, name)
-
-
-@resources.command("rm")
-@click.argument("type_", metavar="TYPE")
-@click.argument("name")
-@click.pass_context
-def resources_rm(context: click.Context, type_: str, name: str) -> None:
-    """Let go of something."""
-    _change(context, "leases.v1.delete_resource", type_, name)
-
-
-def _change(context: click.Context, method: str, type_: str, name: str) -> None:
-    app = context.ensure_object(App)
+        return
+    if type_ is None or name is None:
+        raise click.UsageError(f"{action} needs a TYPE and a NAME")
+    method = "add_resource" if action == "add" else "delete_resource"
     resource: Fields = {"type": type_, "id": name}
-    app.call(method, {"id": context.meta["pluggctl.lease"], "resource": resource})
+    app.call(f"leases.v1.{method}", {"id": id_, "resource": resource})

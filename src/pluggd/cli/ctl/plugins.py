@@ -68,7 +68,7 @@ def ls(app: App, detailed: bool, quiet: bool, filters: tuple[str, ...]) -> None:
                     item.get("id", ""),
                     _platforms(item),
                     item.get("status", ""),
-                    item.get("reason", ""),
+                    _reason(item),
                 )
                 for item in found
             ],
@@ -116,6 +116,14 @@ def _plugins(app: App, filters: list[str]) -> list[Fields]:
     answer = app.call("introspection.v1.plugins", {"filters": filters})
     found: list[Fields] = answer.get("plugins", [])
     return found
+
+
+def _reason(item: Fields) -> str:
+    """In a table, a blocked one shows the first cause; that one has its own line."""
+    causes: list[Fields] = item.get("causes") or []
+    if item.get("status") == "blocked" and causes:
+        return f"because {causes[-1].get('uri', '')}: {causes[-1].get('status', '')}"
+    return str(item.get("reason", ""))
 
 
 def _platforms(item: Fields) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-SHOWN = 40  # characters of a name
+SHOWN = 30  # characters of a name; with the bar and the sizes, a line has 80
 
 
 class Progress:
@@ -47,7 +47,8 @@ class Progress:
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = self._bars.add_task("", total=total)
-        short = name if len(name) <= SHOWN else f"{name[: SHOWN - 1]}…"
+        short = name.removeprefix("sha256:")
+        short = short if len(short) <= SHOWN else f"{short[: SHOWN - 1]}…"
         self._bars.update(
             task,
             description=f"{clean(short)}  {clean(item.get('event', ''))}",
@@ -63,13 +64,15 @@ def _bars() -> Bars:
         DownloadColumn,
         Progress,
         TextColumn,
-        TransferSpeedColumn,
     )
+    from rich.table import Column
 
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        TextColumn(
+            "{task.description}", markup=False, table_column=Column(no_wrap=True)
+        ),
+        BarColumn(bar_width=14),
+        DownloadColumn(binary_units=True, table_column=Column(no_wrap=True)),
         console=Console(stderr=True),
+        transient=True,
     )
