@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: help venv demo test check bench format docs constraints versions clean
 
@@ -33,8 +34,8 @@ check: venv ## format, lint, types, import contracts, tests: what CI runs
 versions: venv ## run the tests on every Python from 3.11 that is installed
 	@$(BIN)/nox $(NOX_ARGS)
 
-bench: venv ## measure
-	@$(BIN)/python bench/run.py
+bench: venv ## measure, beside containerd where it is installed (BENCH_ARGS=--quick)
+	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 format: venv ## put the code in form
 	$(BIN)/ruff check --fix .
