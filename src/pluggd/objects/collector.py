@@ -25,7 +25,7 @@ from time import perf_counter_ns
 from typing import Any, Protocol, TypeVar
 
 from pluggd.errors import AlreadyExists, Internal, ResourceExhausted
-from pluggd.objects.graph import ADDED, BACK, STRUCTURAL, GraphView
+from pluggd.objects.explain import explain
 from pluggd.objects.mark import MarkResult, mark, repair
 from pluggd.objects.search import Life, Search
 from pluggd.objects.transaction import ObjectTransaction, ObjectView
@@ -34,7 +34,6 @@ from pluggd.services.metadata import (
     CollectStats,
     Explanation,
     Node,
-    PathStep,
     Removed,
     ResourceType,
 )
@@ -380,7 +379,7 @@ class Collector:
         return sorted(found, key=lambda one: (one.type, one.namespace, one.name))
 
     async def explain(self, node: Node) -> Explanation:
-        return await self._store.view(lambda view: _explain(view.graph, node))
+        return await self._store.view(lambda view: explain(view.graph, node))
 
     def next_expiry(self) -> int | None:
         return self._store.read(lambda view: view.graph.next_expiry())
@@ -424,27 +423,3 @@ def _candidates(view: ObjectView) -> deque[bytes]:
 
 def _removed(node: Node) -> Removed:
     return Removed(type=node.type, namespace=node.namespace, name=node.name)
-
-
-def _explain(graph: GraphView, node: Node) -> Explanation:
-    id_ = graph.id_of(node)
-    row = None if id_ is None else graph.row(id_)
-    if id_ is None or row is None or not row.exists:
-        return Explanation()
-    path: list[PathStep] = []
-    for step, kind in Search().path(graph, id_):
-        found = graph.row(step)
-        if found is not None:
-            type_, namespace, name = found.node
-            how = _how(kind) if path else "root"
-            path.append(PathStep(type=type_, namespace=namespace, name=name, how=how))
-    return Explanation(exists=True, path=path)
-
-
-def _how(kind: int) -> str:
-    """How the step before keeps this one."""
-    if kind & BACK:
-        return "back reference"
-    if kind & ADDED:
-        return "resource"
-    return "structural reference" if kind & STRUCTURAL else "reference"

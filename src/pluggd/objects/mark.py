@@ -11,7 +11,8 @@ row and one byte of memory per id. Its result is a list of suspects, not a verdi
 from __future__ import annotations
 
 from pluggd.model.record import Record
-from pluggd.objects.graph import STRUCTURAL, Graph, Row, next_key, unpack_row
+from pluggd.objects.graph import Graph
+from pluggd.objects.graph_view import STRUCTURAL, Row, next_key, unpack_row
 from pluggd.objects.kv import ReadKV
 from pluggd.objects.tables import EDGES_IN, EDGES_OUT, NODES
 

@@ -20,7 +20,7 @@ from enum import Enum
 from itertools import islice
 from time import perf_counter_ns
 
-from pluggd.objects.graph import STRUCTURAL, GraphView
+from pluggd.objects.graph_view import STRUCTURAL, GraphView
 
 _BLOCK = 8
 """Keepers that are looked at before going deeper: a base layer has thousands, and

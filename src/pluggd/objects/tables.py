@@ -25,7 +25,7 @@ NODE_IDS = "objects.node_ids"
 """Type, namespace and name -> id. An id has 8 bytes and is never used twice."""
 
 NODES = "objects.nodes"
-"""Id -> flags, root_until, and the full type, namespace and name (`graph.py`)."""
+"""Id -> flags, root_until, and the full type, namespace and name (`graph_view.py`)."""
 
 EDGES_OUT = "objects.edges_out"
 """Keeper's id, kind, kept id -> nothing."""

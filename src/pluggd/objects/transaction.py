@@ -15,7 +15,8 @@ from typing import Any, NoReturn, TypeVar
 from pluggd.errors import FailedPrecondition, NotFound
 from pluggd.model.record import encode
 from pluggd.objects import eventlog, joined, keys
-from pluggd.objects.graph import Graph, GraphView
+from pluggd.objects.graph import Graph
+from pluggd.objects.graph_view import GraphView
 from pluggd.objects.kv import KV, ReadKV
 from pluggd.objects.tables import NAMESPACES, SEQUENCES
 from pluggd.services import call
