@@ -20,7 +20,7 @@ from pluggd.errors import DataLoss, InvalidArgument, NotFound
 from pluggd.model import oci
 from pluggd.model.platforms import candidates, default, describe, parse, rank
 from pluggd.model.record import encode_json
-from pluggd.model.types import Descriptor, Platform
+from pluggd.model.types import Descriptor
 from pluggd.services.images import Image
 from plugins.transfer.backends import Backends
 from plugins.transfer.layout import DOCKER_FILE, INDEX_FILE, LAYOUT_FILE, familiar_name
@@ -131,7 +131,7 @@ class Exporter:
         if not manifests:
             raise NotFound(
                 f'image "{name}": no manifest found for platform '
-                f"{_text(self._platform)}: not found"
+                f"{describe(self._platform)}: not found"
             )
         return manifests
 
@@ -255,7 +255,3 @@ def _reference(name: str) -> str:
     if "@" in name or ":" not in last:
         return name
     return last.partition(":")[2]
-
-
-def _text(platform: Platform) -> str:
-    return describe(platform)

@@ -146,11 +146,15 @@ def children(data: bytes, media_type: str, digest: str) -> list[Child]:
 
 
 def child_labels(found: Iterable[Descriptor]) -> dict[str, str]:
-    """The labels on a parent that keep its children (containerd's since 1.4)."""
+    """The labels on a parent that keep its children, under containerd's names.
+
+    Manifests, layers and what is neither, an index among it, are counted apart; the
+    one config has no number.
+    """
     labels: dict[str, str] = {}
     counts: dict[str, int] = {}
     for child in found:
-        if is_index(child.media_type) or is_manifest(child.media_type):
+        if is_manifest(child.media_type):
             prefix = "m."
         elif is_layer(child.media_type):
             prefix = "l."

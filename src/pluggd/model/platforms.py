@@ -24,11 +24,15 @@ _ARCHITECTURES = {
     "i686": "386",
 }
 _OSES = {"macos": "darwin"}
+_LEVELS = frozenset("123456789")
 
 
 def normalize(platform: Platform) -> Platform:
-    """The one spelling under which two equal platforms compare equal."""
-    os = platform.os.lower()
+    """The one spelling under which two equal platforms compare equal.
+
+    Without an operating system, this host's is meant.
+    """
+    os = platform.os.lower() or host.system().lower()
     os = _OSES.get(os, os)
     architecture = platform.architecture.lower()
     variant = platform.variant.lower()
@@ -85,27 +89,22 @@ def candidates(platform: Platform) -> list[Platform]:
     wanted = normalize(platform)
     os = wanted.os
 
-    def variants(architecture: str, numbers: list[int]) -> list[Platform]:
+    def variants(architecture: str, highest: int, lowest: int) -> list[Platform]:
         return [
             normalize(Platform(os=os, architecture=architecture, variant=f"v{number}"))
-            for number in numbers
+            for number in range(highest, lowest - 1, -1)
         ]
 
+    lower: list[Platform] = []
     if wanted.architecture == "amd64":
-        level = _number(wanted.variant, 1)
-        return [
-            *variants("amd64", list(range(level, 0, -1))),
-            Platform(os=os, architecture="386"),
-        ]
-    if wanted.architecture == "arm64":
-        level = _number(wanted.variant, 8)
-        return [
-            *variants("arm64", list(range(level, 7, -1))),
-            *variants("arm", [8, 7, 6, 5]),
-        ]
-    if wanted.architecture == "arm":
-        return variants("arm", list(range(_number(wanted.variant, 7), 4, -1)))
-    return [wanted]
+        lower = variants("amd64", _number(wanted.variant, 1), 1)
+        lower.append(Platform(os=os, architecture="386"))
+    elif wanted.architecture == "arm64":
+        lower = variants("arm64", _number(wanted.variant, 8), 8)
+        lower += variants("arm", 8, 5)
+    elif wanted.architecture == "arm":
+        lower = variants("arm", _number(wanted.variant, 7), 5)
+    return [wanted, *(one for one in lower if not _same(one, wanted))]
 
 
 def rank(platform: Platform | None, wanted: list[Platform]) -> int | None:
@@ -117,15 +116,21 @@ def rank(platform: Platform | None, wanted: list[Platform]) -> int | None:
         return len(wanted)
     entry = normalize(platform)
     for position, candidate in enumerate(wanted):
-        if (entry.os, entry.architecture, entry.variant) == (
-            candidate.os,
-            candidate.architecture,
-            candidate.variant,
-        ):
+        if _same(entry, candidate):
             return position
     return None
 
 
+def _same(one: Platform, other: Platform) -> bool:
+    """Whether what runs on the one runs on the other; versions of systems aside."""
+    return (one.os, one.architecture, one.variant) == (
+        other.os,
+        other.architecture,
+        other.variant,
+    )
+
+
 def _number(variant: str, fallback: int) -> int:
+    """The 9 of `v9.2`; the fallback for what is no such variant."""
     digits = variant.removeprefix("v").partition(".")[0]
-    return int(digits) if digits.isdigit() else fallback
+    return int(digits) if digits in _LEVELS else fallback

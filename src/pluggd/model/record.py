@@ -6,10 +6,9 @@ The only module that imports msgspec; everything else says `Record`. The encoded
 form is canonical: the same value gives the same bytes, in the database and on
 the wire, so a stored record is sent as it lies.
 
-Records are frozen, keyword-only, and omit fields that hold their default:
-absent and nil mean the same (docs/rpc.md). Unknown fields are ignored here, so
-that an older client can read a newer daemon; the daemon refuses them in
-requests (`pluggd.core.dispatch`).
+Records are frozen, and omit fields that hold their default: absent and nil mean
+the same (docs/rpc.md). Unknown fields are ignored here, so that an older client can
+read a newer daemon; the daemon refuses them in requests (`pluggd.core.dispatch`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound="Record")
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of all records."""
 
 
