@@ -18,7 +18,6 @@ from typing import Any, TypeGuard
 
 from msgpack import Unpacker
 from msgpack.exceptions import (
-    BufferFull,
     ExtraData,
     FormatError,
     OutOfData,
@@ -51,7 +50,8 @@ class Decoder:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         # The margin above the limit: msgpack must never be the one to find that its
-        # buffer is full, since it did so silently in the past (msgpack#503).
+        # buffer is full, since it did so silently in the past (msgpack#503). It is not:
+        # what waits is at most the limit, and what comes on top at most a piece.
         self._scanner = Unpacker(
             read_size=_FIRST_BUFFER, max_buffer_size=limits.message_size + 2 * _PIECE
         )
@@ -91,10 +91,7 @@ class Decoder:
 
     def _take(self, data: bytes, messages: list[Message]) -> None:
         scanner = self._scanner
-        try:
-            scanner.feed(data)
-        except BufferFull:
-            raise self._too_large(data) from None
+        scanner.feed(data)
         start = 0
         while start < len(data):
             try:
@@ -129,13 +126,10 @@ class Decoder:
             self._parts.append(data[start:] if start else data)
             self._pending += len(data) - start
             if self._pending > self._limits.message_size:
-                raise self._too_large(b"")
-
-    def _too_large(self, data: bytes) -> LimitExceeded:
-        return LimitExceeded(
-            f"a message may have at most {self._limits.message_size} bytes",
-            msgid=peek_msgid(b"".join(self._parts[:1]) + data[:16]),
-        )
+                raise LimitExceeded(
+                    f"a message may have at most {self._limits.message_size} bytes",
+                    msgid=peek_msgid(b"".join(self._parts[:16])),
+                )
 
     def _decode(self, raw: bytes) -> Message:
         limits = self._limits
