@@ -108,7 +108,7 @@ class EventService:
         while True:
             page = await self._page(filter_, cursor, most)
             late = trio.current_time() >= deadline
-            if page.events or page.gap is not None or (late and wait > 0):
+            if page.events or page.gap is not None or late:
                 return page
             cursor = page.next
             with trio.move_on_at(deadline) as scope:
@@ -121,7 +121,9 @@ class EventService:
         return self._exchange.bounds()
 
     async def _page(self, filter_: Filter, cursor: int, most: int) -> EventPage:
-        """What is there after the cursor, without waiting."""
+        """What is there after the cursor now, and not what is added meanwhile: that may
+        never end."""
+        end = self._exchange.tail.last
         events: list[Envelope] = []
         gap = None
         size = 0
@@ -136,9 +138,9 @@ class EventService:
                 size += len(item.data)
                 if len(events) == most or size >= POLLED_BYTES:
                     return EventPage(events=events, gap=gap, next=item.seq)
-            if page.next == cursor:
-                break
             cursor = page.next
+            if cursor >= end:
+                break
         return EventPage(events=events, gap=gap, next=cursor)
 
 

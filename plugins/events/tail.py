@@ -54,7 +54,7 @@ class Tail:
 
     def __init__(self, last: int, *, max_events: int, max_bytes: int) -> None:
         self.first = last + 1
-        self.last = last
+        self.last: int = last
         self.size = 0
         self._items: dict[int, Item] = {}
         self._max_events = max(max_events, 1)

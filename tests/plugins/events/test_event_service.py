@@ -12,9 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pluggd.model.record import Encoded
 from pluggd.services.events import EventItem, Gap
-from pluggd.services.metadata import Metadata
+from pluggd.services.metadata import Metadata, Transaction
 from pluggd.testing.memory import memory_metadata
-from plugins.events.exchange import PAGE_EVENTS, Exchange
+from plugins.events.exchange import PAGE_EVENTS, Exchange, Page
 from plugins.events.service import EventService
 from tests.contract.events_suite import EventsStand, name_of, subscribed
 
@@ -189,6 +189,50 @@ async def test_events_that_do_not_match_do_not_prolong_a_poll(
         assert trio.current_time() - began == 10
         assert page.next >= 10
         nursery.cancel_scope.cancel()
+
+
+async def test_a_poll_that_always_finds_something_else_ends_in_time() -> None:
+    async with (
+        memory_metadata() as metadata,
+        delivery(metadata) as (stand, _, _),
+        trio.open_nursery() as nursery,
+    ):
+
+        def noise(txn: Transaction) -> None:
+            for _ in range(2 * PAGE_EVENTS):  # more than is read at once
+                txn.emit("ns", "/noise", "", None)
+
+        async def chatter() -> None:
+            while True:
+                await metadata.update(noise)
+
+        nursery.start_soon(chatter)
+        with trio.fail_after(10):
+            await stand.events.poll(filters=["event.name==x"], wait=0.02)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_gap_within_a_page_is_for_the_next_poll() -> None:
+    class Trimming(Exchange):
+        """Its log loses events while a poll reads."""
+
+        async def after(self, cursor: int) -> Page:
+            page = await super().after(cursor)
+            if cursor == 0:
+                await metadata.update(lambda txn: txn.trim_events(250))
+            return page
+
+    async with memory_metadata() as metadata, delivery(metadata) as (stand, _, _):
+        for n in range(300):
+            await stand.publish(str(n))
+        exchange = Trimming(metadata, backlog_events=1, backlog_bytes=1)
+        events = EventService(metadata, exchange)
+        page = await events.poll(since=0)
+        assert page.gap is None
+        assert [one.seq for one in page.events] == list(range(1, PAGE_EVENTS + 1))
+        page = await events.poll(since=page.next)
+        assert page.gap == Gap(first=PAGE_EVENTS + 1, last=249)
+        assert [one.seq for one in page.events] == list(range(250, 301))
 
 
 async def test_a_page_of_large_events_is_cut_short() -> None:

@@ -303,6 +303,20 @@ def test_a_failed_request_is_retried_after_a_second() -> None:
     )
 
 
+def test_a_change_during_a_collection_does_not_delay_its_retry() -> None:
+    replay(
+        Settings(),
+        """
+        100 begin
+        110 succeeded 10
+        110 requested -> 110
+        110 begin
+        115 mutated
+        120 failed -> 1120
+        """,
+    )
+
+
 def test_a_failure_after_an_idle_hour_is_not_retried_after_another_hour() -> None:
     replay(
         Settings(),
