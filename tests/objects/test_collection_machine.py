@@ -77,8 +77,7 @@ class Interrupted(MemoryMetadata):
     """Applies one change of `between` before each update, and collects in small steps."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        super().__init__(clock)
-        self._collector._budget = 0
+        super().__init__(clock, budget=0)
         self.between: list[Callable[[Transaction], object]] = []
 
     async def update(

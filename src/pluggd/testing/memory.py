@@ -19,7 +19,7 @@ from typing import TypeVar
 import trio
 
 from pluggd.errors import InvalidArgument, ResourceExhausted
-from pluggd.objects.collector import Collector
+from pluggd.objects.collector import BUDGET, Collector
 from pluggd.objects.joined import joined_transaction, joined_view, perform
 from pluggd.objects.tables import CANDIDATES, RESERVED, TABLES
 from pluggd.objects.transaction import ObjectTransaction, ObjectView
@@ -41,9 +41,12 @@ class MemoryMetadata:
 
     full: while True, updates raise ResourceExhausted unless they reclaim.
     clock: the time of transactions, ns since the epoch.
+    budget: time of one step of a collection, ns; 0 for the smallest steps.
     """
 
-    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, clock: Callable[[], int] = time.time_ns, budget: int = BUDGET
+    ) -> None:
         self.full = False
         self.kv = MemoryKV()
         for table in TABLES:
@@ -54,7 +57,7 @@ class MemoryMetadata:
         self._on_change: list[Callable[[bool], None]] = []
         self._updates = 0
         self._log = logging.getLogger("pluggd.testing.memory")
-        self._collector = Collector(self, trio.Lock(), self._log)
+        self._collector = Collector(self, trio.Lock(), self._log, budget=budget)
 
     async def open_table(self, name: str) -> None:
         if name.startswith(RESERVED) or not name:
