@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help venv demo test check bench format docs constraints versions clean
+.PHONY: help venv demo test check lint bench format docs constraints versions clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,13 +23,14 @@ demo: venv ## start a daemon in a temporary directory and show what it does
 test: venv ## run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: venv ## format, lint, types, import contracts, tests: what CI runs
+check: lint test ## format, lint, types, import contracts, tests: what CI runs
+
+lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	PYTHONPATH=. $(BIN)/lint-imports
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 versions: venv ## run the tests on every Python from 3.11 that is installed
 	@$(BIN)/nox $(NOX_ARGS)
