@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from time import perf_counter_ns
 from typing import TypeVar
 
@@ -28,6 +29,24 @@ def blob(name: object) -> Node:
 
 def nothing(txn: Transaction, node: Node) -> None:
     del txn, node
+
+
+class WrittenBetween(MemoryMetadata):
+    """Collects in the smallest steps; applies `change` before step number `turn`."""
+
+    def __init__(self) -> None:
+        super().__init__(budget=0)
+        self.turn = 0
+        self.change: Callable[[Transaction], None] | None = None
+
+    async def update(
+        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+    ) -> T:
+        if reclaim:
+            self.turn -= 1
+            if self.turn == 0 and self.change is not None:
+                await super().update(self.change)
+        return await super().update(function, reclaim=reclaim)
 
 
 class RunsTwice(MemoryMetadata):
@@ -102,6 +121,69 @@ async def test_garbage_that_is_made_during_a_collection_waits_for_the_next() -> 
             assert (await store.collect()).removed == {"content": 2}
         left = store.read(lambda view: list(view.nodes("", "n")))
         assert left == [blob("new-1"), blob("new-2")]
+
+
+KEEPER = Node("image", "n", "keeper")
+
+
+def add_a_reference(txn: Transaction) -> None:
+    txn.set_node(KEEPER, [Edge(blob("a"))], root_until=FOREVER)
+
+
+def create_what_is_named_as_keeper(txn: Transaction) -> None:
+    txn.set_node(Node("image", "n", "named"), root_until=FOREVER)
+
+
+def make_it_a_root(txn: Transaction) -> None:
+    txn.set_node(
+        blob("a"),
+        [Edge(blob("b")), Edge(Node("image", "n", "named"), back=True)],
+        root_until=FOREVER,
+    )
+
+
+def make_the_lease_whole(txn: Transaction) -> None:
+    txn.set_node(Node("lease", "n", "flat"), [Edge(blob("a"))], root_until=FOREVER)
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+@pytest.mark.parametrize(
+    ("change", "flat"),
+    [
+        (add_a_reference, False),
+        (create_what_is_named_as_keeper, False),
+        (make_it_a_root, False),
+        (make_the_lease_whole, True),
+    ],
+)
+async def test_support_that_comes_between_two_steps_is_seen(
+    change: Callable[[Transaction], None], flat: bool, turn: int
+) -> None:
+    store = WrittenBetween()
+    gone: list[Node] = []
+    store.register(ResourceType("content", "b", lambda txn, node: gone.append(node)))
+
+    def circle(txn: Transaction) -> None:
+        named = Node("image", "n", "named")
+        txn.set_node(blob("a"), [Edge(blob("b")), Edge(named, back=True)])
+        txn.set_node(blob("b"), [Edge(blob("c"))])
+        txn.set_node(blob("c"), [Edge(blob("a"))])
+        if flat:
+            lease = Node("lease", "n", "flat")
+            txn.set_node(lease, [Edge(blob("a"))], root_until=FOREVER, flat=True)
+
+    gone_then: list[Node] = []
+
+    def change_and_look(txn: Transaction) -> None:
+        change(txn)
+        gone_then.extend(gone)
+
+    await store.update(circle)
+    store.turn, store.change = turn, change_and_look
+    await store.collect()
+    alive = list(takewhile(lambda node: node not in gone_then, map(blob, "abc")))
+    if store.turn <= 0:
+        assert not set(alive) & set(gone)
 
 
 async def test_a_collection_works_on_a_full_disk_and_says_when_it_cannot() -> None:

@@ -61,8 +61,12 @@ class ObjectView:
 
     def __init__(self, kv: ReadKV, now: int) -> None:
         self.kv = kv
-        self.graph = GraphView(kv, now)
         self._now = now
+
+    @property
+    def graph(self) -> GraphView:
+        # Most reads look at records only, and a get is a few microseconds.
+        return GraphView(self.kv, self._now)
 
     @property
     def now(self) -> int:
@@ -102,7 +106,6 @@ class ObjectView:
     def close(self) -> None:
         """Make every later use of this object an error; called by `perform`."""
         self.kv = _OVER
-        self.graph = GraphView(_OVER, self._now)
 
     def as_transaction(self) -> ObjectTransaction | None:
         return None
@@ -123,7 +126,6 @@ class ObjectTransaction(ObjectView):
         super().__init__(kv, now)
         self._kv: KV = kv
         self._graph = Graph(kv, now)
-        self.graph = self._graph
         self._namespaces: set[str] = set()
         self.new_events: list[tuple[int, bytes]] = []
         self.by_collector = False
@@ -131,6 +133,10 @@ class ObjectTransaction(ObjectView):
     @property
     def released(self) -> bool:
         return self._graph.released
+
+    @property
+    def graph(self) -> GraphView:
+        return self._graph
 
     @property
     def writable_graph(self) -> Graph:
