@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Containers: records that pin what a task needs; see README.md."""
+"""The container store: records that pin what a task needs. See README.md."""
 
 from plugins.containers.registration import pluggd_register
 

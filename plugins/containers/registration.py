@@ -31,5 +31,5 @@ def pluggd_register() -> Registration[Containers, NoConfig]:
         id="store",
         start=start,
         requires=(METADATA,),
-        description="records that pin what a task needs",
+        description="Records that pin what a task needs",
     )

@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The content store: blobs as files under their digest, shared between namespaces."""
+"""The content store: blobs as files under their digest. See README.md."""
 
 from plugins.content.registration import pluggd_register
 

@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The options of the content store."""
+"""The options of the content store, as an operator writes them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Events to subscribers, from the log of the metadata store. See README.md."""
+"""What happened, in one order, to whoever subscribes. See README.md."""
 
 from plugins.events.registration import pluggd_register
 

@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+from pluggd.errors import InvalidArgument
+from pluggd.model.durations import parse_duration
 from pluggd.model.record import Record
+from plugins.events.retention import Limits
 
 
 class Config(Record, frozen=True):
+    """Section `[plugins."pluggd.events.v1.log"]` of config.toml."""
+
     max_events: int = 100_000
     """How many events the log keeps; the oldest go first. 0: any number."""
 
@@ -24,3 +29,16 @@ class Config(Record, frozen=True):
 
     backlog_bytes: int = 8 * 1024 * 1024
     """How many bytes these may have."""
+
+
+def limits(config: Config) -> Limits:
+    """What the log may hold. Raises InvalidArgument naming the key."""
+    try:
+        max_age = parse_duration(config.max_age)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"max_age: {error}") from None
+    return Limits(
+        max_events=max(config.max_events, 0),
+        max_age=max(max_age, 0.0),
+        max_bytes=max(config.max_bytes, 0),
+    )

@@ -7,28 +7,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from pluggd.errors import InvalidArgument
-from pluggd.model.durations import format_duration, parse_duration
+from pluggd.model.durations import format_duration
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.events import EVENTS, Events
 from pluggd.services.metadata import METADATA
-from plugins.events.config import Config
+from plugins.events.config import Config, limits
 from plugins.events.exchange import Exchange
-from plugins.events.retention import Limits, Retention
+from plugins.events.retention import Retention
 from plugins.events.service import EventService
-
-
-def limits(config: Config) -> Limits:
-    """What the log may hold. Raises InvalidArgument naming the key."""
-    try:
-        max_age = parse_duration(config.max_age)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"max_age: {error}") from None
-    return Limits(
-        max_events=max(config.max_events, 0),
-        max_age=max(max_age, 0.0),
-        max_bytes=max(config.max_bytes, 0),
-    )
 
 
 @asynccontextmanager
@@ -60,5 +46,5 @@ def pluggd_register() -> Registration[Events, Config]:
         start=start,
         config=Config,
         requires=(METADATA,),
-        description="delivers what happened, in one order, from a log that can be resumed",
+        description="Delivers what happened, in one order, from a log that can be resumed",
     )

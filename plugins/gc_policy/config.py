@@ -11,6 +11,8 @@ from plugins.gc_policy.policy import Settings
 
 
 class Config(Record, frozen=True):
+    """Section `[plugins."pluggd.gc.v1.scheduler"]` of config.toml."""
+
     pause_threshold: float = 0.02
     """The share of the time in which writers may wait for collections, from 0 to 0.5;
     values outside count as the nearest of these. 0: do not adapt, look once a second."""

@@ -41,5 +41,5 @@ def pluggd_register() -> Registration[Gc, Config]:
         start=start,
         config=Config,
         requires=(METADATA,),
-        description="decides when unreferenced objects are collected",
+        description="Decides when unreferenced objects are collected",
     )

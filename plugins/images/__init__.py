@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Images: names that point to content; see README.md."""
+"""The image store: names that point to content. See README.md."""
 
 from plugins.images.registration import pluggd_register
 

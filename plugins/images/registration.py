@@ -33,5 +33,5 @@ def pluggd_register() -> Registration[Images, NoConfig]:
         start=start,
         requires=(METADATA,),
         wants=(GC,),
-        description="names that point to content",
+        description="Names that point to content",
     )

@@ -25,5 +25,5 @@ def pluggd_register() -> Registration[Introspection, NoConfig]:
         id="core",
         start=start,
         requires=(DAEMON,),
-        description="What the daemon is, has and can do.",
+        description="What the daemon is, has and can do",
     )

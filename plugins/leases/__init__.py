@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Leases: what an operation in progress holds is not collected; see README.md."""
+"""The lease manager: what is in progress is not collected. See README.md."""
 
 from plugins.leases.registration import pluggd_register
 

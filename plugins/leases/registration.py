@@ -35,5 +35,5 @@ def pluggd_register() -> Registration[Leases, NoConfig]:
         start=start,
         requires=(METADATA,),
         wants=(GC,),
-        description="what an operation in progress holds is not collected",
+        description="What an operation in progress holds is not collected",
     )

@@ -1,9 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata store over LMDB: one writer thread, group commit, event log, collection.
-
-Every other store keeps its records here (`pluggd.services.metadata`).
-"""
+"""The metadata store: the records of all stores, in LMDB. See README.md."""
 
 from plugins.metadata.registration import pluggd_register
 

@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin around the store: its configuration, its start and its end."""
+"""How the metadata store is put together, started and closed."""
 
 from __future__ import annotations
 
@@ -9,36 +9,20 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from pluggd.errors import DataLoss, InvalidArgument
-from pluggd.model.record import Record
+from pluggd.errors import DataLoss
 from pluggd.objects.tables import TABLES
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.metadata import METADATA, Metadata
 from plugins.metadata.child import ChildFailed, run
+from plugins.metadata.config import Config, check_config
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.store import LmdbMetadata
 
-_SMALLEST_MAP = 1 << 20
-
-
-class MetadataConfig(Record, frozen=True):
-    map_size: int = 1 << 40
-    """Address space for the database, in bytes, at least 1 MiB; it takes no disk. It
-    bounds the size of the file and cannot grow while the daemon runs. Default 1 TiB."""
-
-    quota_bytes: int = 0
-    """Bytes of records beyond which changes are refused, except those that free space.
-    0, the default: no bound but the disk and map_size."""
-
-    reserve_bytes: int = 8 << 20
-    """Bytes of disk kept allocated ahead of the data, so that deletions and collection
-    still work when the disk is full. 0: none. Default 8 MiB."""
-
 
 @asynccontextmanager
-async def start(ctx: Context[MetadataConfig]) -> AsyncGenerator[Metadata]:
+async def start(ctx: Context[Config]) -> AsyncGenerator[Metadata]:
     config = ctx.config
-    _check(config)
+    check_config(config)
     path = ctx.root / "meta"
     ctx.export("path", str(path / DATA))
     environment = Environment(path, config.map_size)
@@ -66,16 +50,6 @@ async def start(ctx: Context[MetadataConfig]) -> AsyncGenerator[Metadata]:
         await store.aclose()
 
 
-def _check(config: MetadataConfig) -> None:
-    if config.map_size < _SMALLEST_MAP:
-        raise InvalidArgument(
-            f"map_size is {config.map_size}, it must be at least {_SMALLEST_MAP}"
-        )
-    for name in ("quota_bytes", "reserve_bytes"):
-        if getattr(config, name) < 0:
-            raise InvalidArgument(f"{name} is negative: use 0 for none")
-
-
 async def _verify(environment: Environment) -> None:
     try:
         await run("verify", str(environment.path), str(environment.map_size))
@@ -87,11 +61,11 @@ async def _verify(environment: Environment) -> None:
 
 
 @hookimpl
-def pluggd_register() -> Registration[Metadata, MetadataConfig]:
+def pluggd_register() -> Registration[Metadata, Config]:
     return Registration(
         provides=METADATA,
         id="lmdb",
         start=start,
-        config=MetadataConfig,
+        config=Config,
         description="Metadata in LMDB: transactions, events, collection",
     )

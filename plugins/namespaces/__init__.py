@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Namespaces: names for what belongs together, and labels on them; see README.md."""
+"""The namespace store: names for what belongs together. See README.md."""
 
 from plugins.namespaces.registration import pluggd_register
 

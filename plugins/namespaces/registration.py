@@ -30,5 +30,5 @@ def pluggd_register() -> Registration[Namespaces, NoConfig]:
         id="store",
         start=start,
         requires=(METADATA,),
-        description="names for what belongs together",
+        description="Names for what belongs together",
     )

@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Whole images in and out: OCI layouts and docker archives, as tar."""
+"""Whole images in and out: OCI layouts and docker archives. See README.md."""
 
 from plugins.transfer.registration import pluggd_register
 

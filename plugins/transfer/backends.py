@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The services that a transfer works with, and its limits."""
+"""The services that a transfer works with."""
 
 from __future__ import annotations
 
@@ -9,30 +9,11 @@ from dataclasses import dataclass
 
 from pluggd.errors import DataLoss, ResourceExhausted
 from pluggd.model.digests import split_digest
-from pluggd.model.record import Record
 from pluggd.services.content import Content
 from pluggd.services.images import Images
 from pluggd.services.leases import Leases
 from pluggd.services.metadata import Metadata
-
-
-class Config(Record, frozen=True):
-    """Limits of the transfer service."""
-
-    chunk_size: int = 1 << 20
-    """Bytes that are read, hashed and written at a time. Default 1 MiB."""
-
-    max_json: int = 20 << 20
-    """Bytes of index.json or manifest.json in an archive. Default 20 MiB."""
-
-    max_manifest: int = 8 << 20
-    """Bytes of one manifest, index or image configuration. Default 8 MiB."""
-
-    max_entries: int = 100_000
-    """Entries of one archive. Default 100000."""
-
-    lease_expiry: int = 86_400
-    """Seconds after which a transfer that died lets go of what it holds. Default one day."""
+from plugins.transfer.config import Config
 
 
 @dataclass(frozen=True)

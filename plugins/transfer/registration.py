@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What this plugin is called, what it needs and how it starts."""
+"""How the transfer service is started, and what it says about itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pluggd.services.images import IMAGES
 from pluggd.services.leases import LEASES
 from pluggd.services.metadata import METADATA
 from pluggd.services.transfer import TRANSFER, Transfer
-from plugins.transfer.backends import Backends, Config
+from plugins.transfer.backends import Backends
+from plugins.transfer.config import Config
 from plugins.transfer.service import TransferService
 
 
@@ -38,5 +39,5 @@ def pluggd_register() -> Registration[Transfer, Config]:
         start=start,
         config=Config,
         requires=(METADATA, CONTENT, IMAGES, LEASES),
-        description="imports and exports OCI layouts and docker archives",
+        description="Imports and exports OCI layouts and docker archives",
     )

@@ -13,7 +13,7 @@ import trio
 
 from pluggd.services.metadata import Metadata
 from pluggd.testing import memory_metadata
-from plugins.metadata.registration import MetadataConfig
+from plugins.metadata.config import Config
 from plugins.metadata.registration import start as start_lmdb
 from tests.contract.stand import Stand, StandContext, stand
 
@@ -26,7 +26,7 @@ async def memory(path: Path) -> AsyncGenerator[Metadata]:
 
 @asynccontextmanager
 async def lmdb(path: Path) -> AsyncGenerator[Metadata]:
-    config = MetadataConfig(map_size=1 << 30, reserve_bytes=0)
+    config = Config(map_size=1 << 30, reserve_bytes=0)
     async with trio.open_nursery() as nursery:
         context = StandContext(config, {}, root=path, nursery=nursery)
         async with start_lmdb(context) as metadata:

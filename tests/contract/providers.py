@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pluggd.services.metadata import Metadata
 from pluggd.testing.memory import memory_metadata
-from plugins.metadata.registration import MetadataConfig
+from plugins.metadata.config import Config
 from plugins.metadata.registration import pluggd_register as lmdb
 from tests.contract.one_plugin import started
 
@@ -24,6 +24,6 @@ async def metadata_of(provider: str, root: Path) -> AsyncGenerator[Metadata]:
         async with memory_metadata() as metadata:
             yield metadata
     else:
-        config = MetadataConfig(reserve_bytes=0)
+        config = Config(reserve_bytes=0)
         async with started(lmdb(), {}, config, root) as (metadata, _):
             yield metadata

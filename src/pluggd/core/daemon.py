@@ -287,7 +287,7 @@ class Daemon:
             provides=DAEMON,
             id="core",
             start=start,
-            description="What the daemon tells plugins about itself.",
+            description="What the daemon tells plugins about itself",
         )
         return Found("core", __file__, "bundled", registration)
 

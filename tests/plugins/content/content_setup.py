@@ -22,6 +22,7 @@ from pluggd.services.kind import Kind
 from pluggd.services.metadata import METADATA, Metadata
 from plugins.content.config import Config
 from plugins.content.registration import start
+from plugins.metadata.config import Config as MetadataConfig
 
 T = TypeVar("T")
 
@@ -107,8 +108,8 @@ async def started_lmdb(root: Path) -> AsyncGenerator[Metadata]:
     """The bundled metadata store, on disk."""
     await trio.Path(root).mkdir(exist_ok=True)
     async with trio.open_nursery() as nursery:
-        config = metadata_start.MetadataConfig()
-        ctx: HandContext[metadata_start.MetadataConfig]
+        config = MetadataConfig()
+        ctx: HandContext[MetadataConfig]
         ctx = HandContext(root, config, {}, nursery)
         async with metadata_start.start(ctx) as metadata:
             yield metadata

@@ -45,12 +45,9 @@ from pluggd.services.metadata import (
     View,
 )
 from plugins.metadata import child
+from plugins.metadata.config import Config
 from plugins.metadata.environment import DATA, Environment
-from plugins.metadata.registration import (
-    MetadataConfig,
-    pluggd_register,
-    start,
-)
+from plugins.metadata.registration import pluggd_register, start
 from plugins.metadata.store import LmdbMetadata
 
 LOG = logging.LoggerAdapter(logging.getLogger("test"), {})
@@ -381,9 +378,7 @@ class Host:
     uri = "pluggd.metadata.v1.lmdb"
     log = LOG
 
-    def __init__(
-        self, nursery: trio.Nursery, root: Path, config: MetadataConfig
-    ) -> None:
+    def __init__(self, nursery: trio.Nursery, root: Path, config: Config) -> None:
         self._nursery = nursery
         self.root = self.state = root
         self.config = config
@@ -424,7 +419,7 @@ class Host:
 async def hosted(root: Path, **config: int) -> AsyncGenerator[tuple[Metadata, Host]]:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            host = Host(nursery, root, MetadataConfig(**config))
+            host = Host(nursery, root, Config(**config))
             async with start(host) as metadata:
                 yield metadata, host
                 nursery.cancel_scope.cancel()
@@ -434,7 +429,7 @@ def test_it_registers_as_lmdb() -> None:
     registration = pluggd_register()
     assert registration.provides is METADATA
     assert registration.id == "lmdb"
-    assert registration.config is MetadataConfig
+    assert registration.config is Config
 
 
 async def test_what_was_stored_is_there_after_a_stop_and_a_start(

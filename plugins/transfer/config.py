@@ -1,0 +1,26 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The options of the transfer service, as an operator writes them."""
+
+from __future__ import annotations
+
+from pluggd.model.record import Record
+
+
+class Config(Record, frozen=True):
+    """Section `[plugins."pluggd.transfer.v1.local"]` of config.toml."""
+
+    chunk_size: int = 1 << 20
+    """Bytes that are read, hashed and written at a time. Default 1 MiB."""
+
+    max_json: int = 20 << 20
+    """Bytes of index.json or manifest.json in an archive. Default 20 MiB."""
+
+    max_manifest: int = 8 << 20
+    """Bytes of one manifest, index or image configuration. Default 8 MiB."""
+
+    max_entries: int = 100_000
+    """Entries of one archive. Default 100000."""
+
+    lease_expiry: int = 86_400
+    """Seconds after which a transfer that died lets go of what it holds. Default one day."""
