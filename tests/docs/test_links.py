@@ -60,3 +60,14 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
         name = named.rstrip(".")
         places = [ROOT / name, ROOT / "src" / "pluggd" / name]
         assert any(place.exists() for place in places), name
+
+
+def test_every_decision_is_listed_in_order() -> None:
+    folder = ROOT / "docs" / "decisions"
+    records = sorted(path.name for path in folder.glob("0*.md"))
+    assert re.findall(r"\((0[\w-]+\.md)\)", (folder / "README.md").read_text()) == (
+        records
+    )
+    for number, name in enumerate(records, 1):
+        assert name.startswith(f"{number:04}-")
+        assert (folder / name).read_text().startswith(f"# {number}. ")
