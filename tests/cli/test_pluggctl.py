@@ -513,12 +513,15 @@ def test_a_timeout_is_six(ctl: Ctl) -> None:
     assert "deadline_exceeded" in result.err
 
 
-def test_a_reader_that_leaves_is_no_error_to_talk_about(daemon: Path, ctl: Ctl) -> None:
+@pytest.mark.parametrize("words", [["events", "--since", "0"], ["plugins", "ls"]])
+def test_a_reader_that_leaves_is_no_error_to_talk_about(
+    daemon: Path, ctl: Ctl, words: list[str]
+) -> None:
     ok(ctl("containers", "create", "c1"))
     done = subprocess.run(
         [
             *("bash", "-c", '"$@" | true; echo "${PIPESTATUS[0]}"', "-"),
-            *(sys.executable, "-m", "pluggd.cli.pluggctl", "events", "--since", "0"),
+            *(sys.executable, "-m", "pluggd.cli.pluggctl", *words),
         ],
         capture_output=True,
         timeout=30,

@@ -156,5 +156,5 @@ async def test_a_daemon_that_goes_away_is_connection_lost(tmp_path: Path) -> Non
             assert client.closed
 
     with trio.fail_after(10):
-        async with rude_server(tmp_path, 1) as address:
-            await trio.to_thread.run_sync(calls, address)
+        async with rude_server(tmp_path, 1) as server:
+            await trio.to_thread.run_sync(calls, server.address)

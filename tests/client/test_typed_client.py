@@ -26,7 +26,7 @@ from pluggd.model.record import Encoded
 from pluggd.services import call
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd
-from tests.client.rude_server import rude_server
+from tests.client.rude_server import late_server, rude_server
 from tests.core.server_kit import TOY, Point, Running, Shape, Tick, Toy, running
 
 
@@ -145,6 +145,15 @@ async def test_the_deadline_of_the_scope_is_told_to_the_daemon(
     assert trio.current_time() - start < 6
 
 
+async def test_a_deadline_is_sent_as_the_seconds_that_are_left(tmp_path: Path) -> None:
+    async with rude_server(tmp_path, 1) as rude, connect(rude.address) as client:
+        with trio.fail_after(7), pytest.raises(ConnectionLost):
+            await client.get(TOY).sleep(seconds=60)
+    ((arguments, metadata),) = (one.params for one in rude.requests)
+    assert arguments == {"seconds": 60}
+    assert 6 < metadata["timeout"] <= 7
+
+
 # --- streams
 
 
@@ -226,21 +235,22 @@ async def test_a_descriptor_goes_with_the_call_and_stays_the_callers(
     assert (tmp_path / "f").read_bytes() == b"ab"
 
 
-async def test_a_descriptor_of_a_cancelled_call_is_closed(
-    client: Client, toy: Toy, tmp_path: Path
+async def test_a_descriptor_that_comes_after_the_cancelling_is_closed(
+    tmp_path: Path,
 ) -> None:
-    (tmp_path / "f").touch()
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(20):
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await toy.open(path=str(tmp_path / "f"))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: toy.open(path=str(tmp_path / "f")))
-            await trio.lowlevel.checkpoint()
-            nursery.cancel_scope.cancel()
-    await toy.get(name="p")
-    assert len(os.listdir("/proc/self/fd")) == before
+    reading, writing = os.pipe()
+    with trio.fail_after(10):
+        async with (
+            late_server(tmp_path, writing) as late,
+            connect(late.address) as client,
+        ):
+            with trio.move_on_after(0.01):
+                await client.get(TOY).open(path="/")
+            await client.get(TOY).sleep(seconds=0)
+            os.close(writing)
+            # The end of the pipe, as nobody has the other side open any more.
+            assert os.read(reading, 1) == b""
+    os.close(reading)
 
 
 # --- the connection
@@ -271,17 +281,15 @@ async def test_a_dead_connection_fails_every_pending_call(tmp_path: Path) -> Non
             failures.append(str(error))
 
     with trio.fail_after(10):
-        async with rude_server(tmp_path, 3) as address, connect(address) as client:
+        async with rude_server(tmp_path, 3) as rude, connect(rude.address) as client:
             toy = client.get(TOY)
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
                     nursery.start_soon(one, toy)
             with pytest.raises(ConnectionLost):
                 await toy.get(name="p")
-    assert (
-        failures
-        == [f"connection to {address} lost: the daemon closed the connection"] * 3
-    )
+    lost = f"connection to {rude.address} lost: the daemon closed the connection"
+    assert failures == [lost] * 3
 
 
 async def test_an_error_in_the_block_comes_out_as_itself(server: Running) -> None:

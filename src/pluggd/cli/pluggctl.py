@@ -121,7 +121,8 @@ def _show_usage(error: click.ClickException) -> None:
 
 
 def _reader_gone() -> int:
-    """Keep the interpreter from complaining about a stdout that nobody reads."""
+    """What the library reference advises (signal, SIGPIPE): else the last flush of a
+    stdout that nobody reads may complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return BROKEN_PIPE
 
