@@ -8,7 +8,7 @@ import hashlib
 from typing import Literal
 
 from pluggd.errors import FailedPrecondition, InvalidArgument, OutOfRange
-from pluggd.model.digests import split_digest, validate_digest
+from pluggd.model.digests import check_digest, split_digest, validate_digest
 from pluggd.services.content import Info, WriteResult
 from pluggd.services.rpc import Receive
 from plugins.content.records import IngestRecord
@@ -33,6 +33,15 @@ def check_ingest(ref: str, total: int, expected: str) -> None:
         raise InvalidArgument(f"total {total} must not be negative: invalid argument")
     if expected:
         validate_digest(expected)
+
+
+def validate_info_digest(digest: str) -> None:
+    """Raises InvalidArgument for a name that no blob can have."""
+    reason = check_digest(digest)
+    if reason is not None:
+        raise InvalidArgument(
+            f'"{digest}" failed validation: {reason}: invalid argument'
+        )
 
 
 def algorithm_of(expected: str) -> str:

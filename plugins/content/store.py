@@ -32,6 +32,7 @@ from pluggd.services.rpc import Receive, Send
 from plugins.content.catalog import Catalog, find_blob, not_found
 from plugins.content.reading import Reader
 from plugins.content.records import BLOBS
+from plugins.content.rules import validate_info_digest
 from plugins.content.writing import Writer
 
 
@@ -56,7 +57,7 @@ class ContentStore:
 
     @inline_encoded
     def info(self, *, digest: str) -> Encoded[Info]:
-        validate_digest(digest)
+        validate_info_digest(digest)
         here = namespace()
         data = self._metadata.read(lambda view: view.get(BLOBS, here, digest))
         if data is None:
@@ -82,7 +83,7 @@ class ContentStore:
 
     async def update(self, *, info: Info, fields: Sequence[str] = ()) -> Info:
         here = namespace()
-        validate_digest(info.digest)
+        validate_info_digest(info.digest)
         check_fields(fields, maps=("labels",), what=f'content info "{info.digest}"')
         validate_labels(info.labels, "content.Labels")
 

@@ -47,4 +47,5 @@ def test_what_is_wrong_is_said(digest: str, reason: str) -> None:
     for refusing in (validate_digest, split_digest):
         with pytest.raises(InvalidArgument) as caught:
             refusing(digest)
-        assert str(caught.value) == f'digest "{digest}": {reason}: invalid argument'
+        shown = digest or '""'
+        assert str(caught.value) == f"digest {shown}: {reason}: invalid argument"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,10 @@ from pluggd.core.log import Log, make_log
 from pluggd.core.signals import handled
 from pluggd.errors import PluggdError
 
+MAX_DESCRIPTORS = 1 << 20
+"""Some systems have a hard limit of a thousand times this; nobody needs it, and what
+loops over all of them on fork would take seconds."""
+
 
 def run_daemon(configuration: Configuration, found: Sequence[Found]) -> int:
     """Run until stopped; the exit code of the process."""
@@ -28,6 +33,7 @@ def run_daemon(configuration: Configuration, found: Sequence[Found]) -> int:
     # The process is ours here: what libraries warn of goes the same way.
     for handler in log.logger.handlers:
         logging.getLogger().addHandler(handler)
+    raise_descriptor_limit()
     try:
         trio.run(_run, configuration, found, log)
     except AlreadyRunning as error:
@@ -37,6 +43,17 @@ def run_daemon(configuration: Configuration, found: Sequence[Found]) -> int:
     except PluggdError as error:
         return _failed(log, error, EXIT_FAILED)
     return 0
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open files as the system lets us, at most MAX_DESCRIPTORS: one per
+    connection, blob and ingest. The usual soft limit of 1024 is for programs that use
+    select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else MAX_DESCRIPTORS
+    wanted = min(wanted, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _run(configuration: Configuration, found: Sequence[Found], log: Log) -> None:

@@ -30,7 +30,8 @@ class AccessRule(Record, frozen=True):
     """User ids of the caller. Default: any."""
 
     gids: list[int] = []
-    """Primary group ids of the caller. Default: any."""
+    """Group ids, of which the caller has one, primary or supplementary. Of a caller in
+    more than 256 groups only the primary one counts. Default: any."""
 
     namespaces: list[str] = []
     """Patterns (`*`, `?`, `[...]`) of the call's namespace; a call without one has the
@@ -69,10 +70,14 @@ def check_access(
 def _matches(rule: AccessRule, peer: Peer | None, namespace: str, method: str) -> bool:
     return (
         (not rule.uids or (peer is not None and peer.uid in rule.uids))
-        and (not rule.gids or (peer is not None and peer.gid in rule.gids))
+        and (not rule.gids or (peer is not None and _in_group(peer, rule.gids)))
         and _any(rule.namespaces, namespace)
         and _any(rule.methods, method)
     )
+
+
+def _in_group(peer: Peer, gids: Sequence[int]) -> bool:
+    return peer.gid in gids or any(gid in gids for gid in peer.groups)
 
 
 def _any(patterns: Sequence[str], value: str) -> bool:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import (
     Any,
+    Literal,
     NotRequired,
     Required,
     TypedDict,
@@ -146,6 +147,22 @@ class _BytesShape(_Shape):
         return value
 
 
+class _LiteralShape(_Shape):
+    """One of some words; msgspec would not tell which there are."""
+
+    def __init__(self, words: tuple[object, ...]) -> None:
+        self._words = words
+
+    def prepare(self, value: Any) -> Any:
+        if value is not None and (
+            type(value) not in (str, int) or value not in self._words
+        ):
+            given = f'"{value}"' if isinstance(value, str) else _name_of(value)
+            words = ", ".join(map(str, self._words))
+            raise Mismatch(f"is {given}, which is none of {words}")
+        return value
+
+
 class _ListShape(_Shape):
     def __init__(self, item: _Shape) -> None:
         self._item = item
@@ -231,6 +248,8 @@ def _shape_of(type_: Any, known: _Known) -> _Shape | None:
             shape.fill({f.name: f.type for f in record_fields(type_)}, known)
         return shape
     origin = get_origin(type_)
+    if origin is Literal:
+        return _LiteralShape(get_args(type_))
     if origin in LISTS or origin in MAPS:
         inner = _shape_of(get_args(type_)[-1], known)
         if inner is not None:

@@ -262,6 +262,11 @@ class Dispatcher:
         service, _, short = name.rpartition(".")
         self._check_up(service)
         schema = self._services.get(service)
+        if schema is None and "." not in service:
+            raise NotImplemented_(
+                f'unknown method "{name}": a method is service.version.name, as in '
+                f"images.v1.list"
+            )
         if schema is None:
             hint = did_you_mean(service, self._services)
             raise NotImplemented_(f'unknown service "{service}" of "{name}"{hint}')

@@ -19,7 +19,16 @@ READ_SIZE = 32 * 1024
 """Bytes read from one connection before the others have their turn: some hundred small
 requests, about 2 ms of work."""
 
-_UCRED = struct.Struct("3i")
+_UCRED = struct.Struct("iII")
+_NOBODY = 2**32 - 1
+"""The user id of a socket that has no peer."""
+
+_SO_PEERGROUPS = 59
+"""asm-generic/socket.h; Python has no name for it. Elsewhere the call fails."""
+
+_GROUP = struct.Struct("I")
+_MAX_GROUPS = 256
+"""As many as fit into what Python's getsockopt takes."""
 
 Ancillary = Sequence[tuple[int, int, bytes]]
 
@@ -31,7 +40,21 @@ def peer_of(sock: socket.socket) -> Peer | None:
     except OSError:
         return None
     pid, uid, gid = _UCRED.unpack(raw)
-    return Peer(uid=uid, gid=gid, pid=pid) if pid else None
+    if uid == _NOBODY:
+        return None
+    return Peer(uid=uid, gid=gid, pid=pid, groups=_groups_of(sock))
+
+
+def _groups_of(sock: socket.socket) -> tuple[int, ...]:
+    """The supplementary groups of the peer; none where the kernel does not say, and
+    none of a peer that has more than `_MAX_GROUPS`."""
+    try:
+        raw = sock.getsockopt(
+            socket.SOL_SOCKET, _SO_PEERGROUPS, _MAX_GROUPS * _GROUP.size
+        )
+    except OSError:
+        return ()
+    return tuple(gid for (gid,) in _GROUP.iter_unpack(raw))
 
 
 def ancillary_size(descriptors: int) -> int:

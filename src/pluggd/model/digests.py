@@ -36,7 +36,8 @@ def validate_digest(digest: str) -> None:
     """Raises InvalidArgument with the digest and what is wrong with it."""
     reason = check_digest(digest)
     if reason is not None:
-        raise InvalidArgument(f'digest "{digest}": {reason}: invalid argument')
+        shown = digest or '""'
+        raise InvalidArgument(f"digest {shown}: {reason}: invalid argument")
 
 
 def split_digest(digest: str) -> tuple[str, str]:

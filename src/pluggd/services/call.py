@@ -20,11 +20,16 @@ from pluggd.model.identifiers import validate_namespace
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of the socket, as the kernel says (SO_PEERCRED)."""
+    """Who is at the other end of the socket, as the kernel noted it on connecting.
+
+    pid: 0 for a process that the daemon's pid namespace does not have. groups: the
+    supplementary ones.
+    """
 
     uid: int
     gid: int
     pid: int
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ async def _in_process(
 
     # Raised at the very end, where no nursery wraps it in a group: what a test asserts
     # inside the block is to look like any other assertion.
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     async def run(task_status: trio.TaskStatus[Daemon]) -> None:
         try:
@@ -197,7 +197,10 @@ async def _in_process(
         if not errors:
             try:
                 yield running
-            except Exception as error:  # noqa: BLE001 - raised below
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised below
+                # pytest's skip and fail are no Exceptions.
                 errors.append(error)
             await running.stop()
     if errors:
