@@ -17,8 +17,10 @@ from pluggd.services.metadata import INGEST, METADATA, ResourceType
 from pluggd.services.namespaces import NAMESPACES
 from plugins.content.catalog import Catalog
 from plugins.content.cleaning import Cleaner
+from plugins.content.committing import Committer
 from plugins.content.config import Config, check_config
 from plugins.content.disk import Disk
+from plugins.content.ingests import Ingests
 from plugins.content.locks import DigestGuards, RefLocks
 from plugins.content.openfiles import OpenFiles
 from plugins.content.placing import Placer
@@ -53,7 +55,9 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
         chunk_size=config.chunk_size,
         verify_reads=config.verify_reads,
     )
-    writer = Writer(metadata, disk, catalog, placer, locks, files)
+    ingests = Ingests(metadata, disk, catalog, files)
+    committer = Committer(metadata, disk, ingests, placer, files)
+    writer = Writer(metadata, catalog, ingests, committer, locks)
     cleaner = Cleaner(metadata, disk, guards, locks, files, ctx.log)
 
     metadata.register(

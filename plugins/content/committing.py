@@ -1,0 +1,182 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From an ingest, or from bytes in one piece, to a blob.
+
+Size and digest are checked, the bytes are made durable, and only then the placer
+puts the file where blobs are and records it. A sync that failed is final.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+import trio.from_thread
+
+from pluggd.errors import NotFound
+from pluggd.services.call import lease
+from pluggd.services.content import Info
+from pluggd.services.metadata import LEASE, Metadata, Node
+from plugins.content.catalog import find_ingest
+from plugins.content.disk import (
+    Disk,
+    SyncFailed,
+    failing_as,
+    hash_descriptor,
+    without_writers,
+)
+from plugins.content.ingests import Ingests
+from plugins.content.openfiles import OpenFile, OpenFiles
+from plugins.content.placing import Placer
+from plugins.content.records import IngestRecord
+from plugins.content.rules import (
+    INLINE_HASH,
+    algorithm_of,
+    check_result,
+    check_size,
+    digest_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the caller says of the blob. total, expected: its size and digest, 0 and ""
+    where it does not say; what the ingest was begun with counts then."""
+
+    total: int
+    expected: str
+    labels: dict[str, str]
+
+
+class Committer:
+    """Makes blobs. Whoever calls holds the lock of the ref."""
+
+    def __init__(
+        self,
+        metadata: Metadata,
+        disk: Disk,
+        ingests: Ingests,
+        placer: Placer,
+        files: OpenFiles,
+    ) -> None:
+        self._metadata = metadata
+        self._disk = disk
+        self._ingests = ingests
+        self._placer = placer
+        self._files = files
+
+    async def commit_whole(
+        self,
+        namespace: str,
+        ref: str,
+        data: bytes,
+        wanted: Wanted,
+    ) -> Info | None:
+        """Commit a blob that is here in one piece, without an ingest on the way.
+
+        None when it cannot be done so: there is an ingest, or the size or the digest
+        is not as expected, and then what was sent is to be kept.
+        """
+        stored = self._metadata.read(lambda view: find_ingest(view, namespace, ref))
+        if stored is not None or wanted.total not in (0, len(data)):
+            return None
+        algorithm = algorithm_of(wanted.expected)
+        if len(data) <= INLINE_HASH:
+            digest = digest_of(algorithm, data)
+        else:
+            digest = await trio.to_thread.run_sync(digest_of, algorithm, data)
+        if wanted.expected not in ("", digest):
+            return None
+        await self._ingests.refuse_existing(namespace, ref, digest)
+        self._check_lease(namespace)
+        return await self._placer.place_data(
+            namespace, ref, data, digest, wanted.labels
+        )
+
+    def _check_lease(self, namespace: str) -> None:
+        """Find out before the work what `hold` would say after it."""
+        name = lease()
+        node = Node(LEASE, namespace, name)
+        if name and not self._metadata.read(lambda view: view.has_node(node)):
+            raise NotFound("lease does not exist: not found")
+
+    async def commit_shared(
+        self,
+        namespace: str,
+        record: IngestRecord,
+        wanted: Wanted,
+    ) -> Info:
+        """Commit an ingest for which another namespace's blob stands."""
+        check_size(record, record.size, wanted.total)
+        check_result(record.expected, wanted.expected)
+        return await self._placer.place_shared(
+            namespace, record.ref, record.size, record.expected, wanted.labels
+        )
+
+    async def commit_file(
+        self,
+        namespace: str,
+        record: IngestRecord,
+        file: OpenFile,
+        wanted: Wanted,
+    ) -> Info:
+        """Commit an ingest that the store wrote itself."""
+        check_size(record, file.offset, wanted.total)
+        expected = wanted.expected or record.expected
+        algorithm = algorithm_of(expected)
+
+        def seal() -> tuple[str, int]:
+            digest = file.digest
+            if algorithm != file.algorithm:
+                digest = self._hash(record, file.fd, algorithm)
+            check_result(digest, expected)
+            self._disk.sync_ingest(file.fd, record.file)
+            return digest, file.offset
+
+        return await self._seal_and_place(namespace, record, seal, wanted.labels)
+
+    async def commit_descriptor(
+        self,
+        namespace: str,
+        record: IngestRecord,
+        wanted: Wanted,
+    ) -> Info:
+        """Commit an ingest that somebody else wrote through a descriptor."""
+        expected = wanted.expected or record.expected
+
+        def seal() -> tuple[str, int]:
+            path = self._disk.ingest_path(record.file)
+            with without_writers(path, record.ref) as fd:
+                size = os.fstat(fd).st_size
+                check_size(record, size, wanted.total)
+                digest = self._hash(record, fd, algorithm_of(expected))
+                check_result(digest, expected)
+                self._disk.sync_ingest(fd, record.file)
+                return digest, size
+
+        return await self._seal_and_place(namespace, record, seal, wanted.labels)
+
+    async def _seal_and_place(
+        self,
+        namespace: str,
+        record: IngestRecord,
+        seal: Callable[[], tuple[str, int]],
+        labels: dict[str, str],
+    ) -> Info:
+        """seal: check the bytes, make them durable, return their digest and size."""
+        try:
+            digest, size = await trio.to_thread.run_sync(seal)
+        except SyncFailed:
+            self._files.forget(record.file)
+            raise
+        # From here on the descriptor must not be used: the file becomes a blob.
+        self._files.forget(record.file)
+        return await self._placer.place_file(
+            namespace, record.ref, record.file, size, digest, labels
+        )
+
+    def _hash(self, record: IngestRecord, fd: int, algorithm: str) -> str:
+        with failing_as(f"read {self._disk.ingest_path(record.file)}"):
+            return hash_descriptor(fd, algorithm, trio.from_thread.check_cancelled)
