@@ -351,6 +351,22 @@ def test_an_ingest_that_is_not_as_expected_is_refused_and_shown(ctl: Ctl) -> Non
     assert active["ref"] == "r"
 
 
+def test_what_is_there_already_can_be_ingested_again(ctl: Ctl) -> None:
+    first = ok(ctl("content", "ingest", "r", *ROOTED, stdin=b"twice"))
+    again = ok(ctl("content", "ingest", "s", stdin=b"twice"))
+    named = ok(
+        ctl("content", "ingest", "t", "--expected-digest", first.lines[0], stdin=b"")
+    )
+    assert first.lines == again.lines == named.lines
+
+
+def test_an_ingest_that_nothing_keeps_says_so(ctl: Ctl) -> None:
+    alone = ok(ctl("content", "ingest", "r", stdin=b"alone"))
+    assert "the next collection removes it" in alone.stderr
+    kept = ok(ctl("content", "ingest", "s", *ROOTED, stdin=b"kept"))
+    assert kept.stderr == ""
+
+
 def test_a_lease_holds_what_is_ingested_under_it(ctl: Ctl) -> None:
     ok(ctl("leases", "create", "--id", "l1"))
     digest = ok(ctl("content", "ingest", "r", "--lease", "l1", stdin=b"held")).lines[0]

@@ -95,7 +95,7 @@ class Toy(Protocol):
     @rpc(result="data", namespaced=False)
     async def blob(self, *, size: int) -> bytes: ...
 
-    @rpc(namespaced=False)
+    @rpc(namespaced=False, waits=True)
     async def ticks(self, *, count: int, out: Send[Encoded[Tick]]) -> None: ...
 
     @rpc(result="sent", namespaced=False)

@@ -21,6 +21,8 @@ RECORD = {
 }
 LABELS = {"foo": "bar", "a.b/c": "slash", "é": "ü", "empty": ""}
 
+HINT = 'put text with "/" or "|" in double quotes'
+
 
 def adaptor(path: tuple[str, ...]) -> str | None:
     match path:
@@ -116,11 +118,11 @@ ERRORS = {
     "name~=.*": "[name~= >|.|< *]: expected value or quoted",
     "name== =x": "[name==  >|=|< x]: expected value or quoted",
     "name~=f{1,2}": f"[name~=f{{1,2 >|}}|< ]: {OPERATOR}",
-    "name==/foo/": "[name== >|/|< foo/]: invalid quote encountered",
-    "name==|foo|": "[name== >|||< foo|]: invalid quote encountered",
-    "topic==/tasks/exit": "[topic== >|/|< tasks/exit]: invalid quote encountered",
-    "/name/==foo": "[ >|/|< name/==foo]: invalid quote encountered",
-    "labels.ns/key": "[labels.ns >|/|< key]: quoted literal not terminated",
+    "name==/foo/": f"[name== >|/|< foo/]: invalid quote encountered, {HINT}",
+    "name==|foo|": f"[name== >|||< foo|]: invalid quote encountered, {HINT}",
+    "topic==/tasks/exit": f"[topic== >|/|< tasks/exit]: invalid quote encountered, {HINT}",
+    "/name/==foo": f"[ >|/|< name/==foo]: invalid quote encountered, {HINT}",
+    "labels.ns/key": f"[labels.ns >|/|< key]: quoted literal not terminated, {HINT}",
     "labels.ns/key/": f"[labels.ns >|/|< key/]: {OPERATOR}",
     "na-me": f"[na >|-|< me]: {OPERATOR}",
     "a b": f"[a  >|b|< ]: {OPERATOR}",

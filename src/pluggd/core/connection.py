@@ -187,13 +187,11 @@ class Connection:
     # --- stop
 
     def stop(self) -> None:
-        """Refuse new calls; those in flight go on, except subscriptions, which would
-        go on for ever."""
+        """Refuse new calls; those in flight go on, except those that wait for what may
+        never come."""
         self._stopping = True
         for call in list(self.calls.values()):
-            schema = call.method.schema
-            endless = schema.sends is not None and not schema.sends.chunk
-            if endless and schema.result is type(None):
+            if call.method.schema.waits:
                 call.cancel(Unavailable(STOPPING))
 
     def abandon(self) -> None:

@@ -30,6 +30,9 @@ _OPERATOR = frozenset("=!~")
 _OPERATORS = frozenset({"==", "!=", "~="})
 _QUOTES = frozenset('"/|')
 _SPACE = frozenset("\t\n\v\f\r\x85")
+_HINT = 'put text with "/" or "|" in double quotes'
+"""Both are quotes of regular expressions, and both are in every topic and name."""
+
 _ESCAPES = dict(zip("abfnrtv\\", "\a\b\f\n\r\t\v\\", strict=True))
 _NUMERIC = {"x": (16, 2), "u": (16, 4), "U": (16, 8)}
 
@@ -127,6 +130,8 @@ class _Parser:
         can be written with escapes, and come out as surrogate escapes."""
         start = self._at
         quote = self._text[start]
+        if quote not in allowed:
+            self._refuse(f"invalid quote encountered, {_HINT}", start)
         self._at += 1
         value = bytearray()
         while (char := self._take(start)) != quote:
@@ -134,8 +139,6 @@ class _Parser:
                 value += self._escape(quote, start)
             else:
                 value += char.encode()
-        if quote not in allowed:
-            self._refuse("invalid quote encountered", start)
         return value.decode("utf-8", "surrogateescape")
 
     def _escape(self, quote: str, start: int) -> bytes:
@@ -165,7 +168,8 @@ class _Parser:
         """The next character of the quoted string that began at `start`."""
         char = self._peek(start)
         if char in ("", "\n"):
-            self._refuse("quoted literal not terminated", start)
+            hint = f", {_HINT}" if self._text[start] in "/|" else ""
+            self._refuse(f"quoted literal not terminated{hint}", start)
         self._at += 1
         return char
 

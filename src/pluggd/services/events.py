@@ -63,7 +63,7 @@ class Events(Protocol):
         """
         ...
 
-    @rpc(namespaced=False)
+    @rpc(namespaced=False, waits=True)
     async def subscribe(
         self,
         *,
@@ -80,7 +80,7 @@ class Events(Protocol):
         """
         ...
 
-    @rpc(namespaced=False)
+    @rpc(namespaced=False, waits=True)
     async def poll(
         self,
         *,

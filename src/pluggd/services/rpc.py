@@ -51,24 +51,29 @@ class Receive(Protocol[T_co]):
 class RpcOptions:
     """What `@rpc` was told. `result`: the key that wraps the result on the wire."""
 
-    __slots__ = ("namespaced", "result")
+    __slots__ = ("namespaced", "result", "waits")
 
-    def __init__(self, result: str | None, namespaced: bool) -> None:
+    def __init__(self, result: str | None, namespaced: bool, waits: bool) -> None:
         self.result = result
         self.namespaced = namespaced
+        self.waits = waits
 
 
-def rpc(*, result: str | None = None, namespaced: bool = True) -> Callable[[F], F]:
+def rpc(
+    *, result: str | None = None, namespaced: bool = True, waits: bool = False
+) -> Callable[[F], F]:
     """Mark a Protocol method as served.
 
     result: the response is `{result: value}`; without it the returned record is
         the response map itself, and None is nil.
     namespaced: the call needs a namespace; without one it is refused with
         `failed_precondition: namespace is required` before the method runs.
+    waits: the method waits for what may never come, so a daemon that stops ends it at
+        once, with `unavailable`, and does not give it the time that other calls get.
     """
 
     def mark(function: F) -> F:
-        setattr(function, RPC_ATTRIBUTE, RpcOptions(result, namespaced))
+        setattr(function, RPC_ATTRIBUTE, RpcOptions(result, namespaced, waits))
         return function
 
     return mark

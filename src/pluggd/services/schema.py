@@ -77,6 +77,7 @@ class MethodSchema:
     attribute: str
     doc: str
     namespaced: bool
+    waits: bool
     parameters: tuple[Parameter, ...]
     sends: Stream | None
     receives: Stream | None
@@ -208,6 +209,7 @@ def _method(
         attribute=attribute,
         doc=doc,
         namespaced=options.namespaced,
+        waits=options.waits,
         parameters=tuple(parameters),
         sends=sends[0] if sends else None,
         receives=receives[0] if receives else None,
@@ -365,6 +367,7 @@ def _describe_method(method: MethodSchema) -> dict[str, Any]:
         "name": method.name,
         "doc": method.doc,
         "namespaced": method.namespaced,
+        "waits": method.waits,
         "params": [_describe_parameter(p) for p in method.parameters],
         "result": type_name(method.result),
         "result_key": method.key,

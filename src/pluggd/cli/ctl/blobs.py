@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 
 import click
 
 from pluggd.cli.ctl.app import App, Fields
-from pluggd.errors import FailedPrecondition, NotImplemented_
+from pluggd.errors import AlreadyExists, FailedPrecondition, NotImplemented_
 
 CHUNK = 1 << 20  # bytes in one item of a stream, at most (services.schema)
 COPY = 1 << 20
@@ -87,7 +88,30 @@ def from_stdin(
     labels: dict[str, str],
     lease: str,
 ) -> Fields:
-    """Ingest stdin; returns the info of the blob."""
+    """Ingest stdin; returns the info of the blob, also when it was there already."""
+    try:
+        return _ingest(
+            app, ref, total=total, expected=expected, labels=labels, lease=lease
+        )
+    except AlreadyExists as error:
+        # The store says which one it has; with a lease, it is now on it.
+        digest = re.search(r"[a-z0-9]+:[0-9a-f]{64,}", error.message)
+        if digest is None:
+            raise
+        answer = app.call("content.v1.info", {"digest": digest[0]})
+        info: Fields = answer.get("info", {})
+        return info
+
+
+def _ingest(
+    app: App,
+    ref: str,
+    *,
+    total: int,
+    expected: str,
+    labels: dict[str, str],
+    lease: str,
+) -> Fields:
     source = sys.stdin.fileno()
     begin: Fields = {"ref": ref, "total": total, "expected": expected}
     if "fds" in app.client.features:

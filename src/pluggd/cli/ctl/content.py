@@ -11,6 +11,8 @@ from pluggd.cli.ctl.args import DIGESTS, LEASES, pairs
 from pluggd.cli.ctl.output import age, clean, json_document, labels, out, size, table
 from pluggd.cli.ctl.removal import MISSING_OK, remove_each
 
+ROOT = "containerd.io/gc.root"
+
 
 @click.group(cls=Group)
 def content() -> None:
@@ -99,6 +101,14 @@ def ingest(
         json_document(result)
     else:
         out(clean(result.get("digest", "")))
+        if not lease and not any(
+            key.startswith(ROOT) for key in result.get("labels", {})
+        ):
+            click.echo(
+                "  Nothing may refer to it yet, and then the next collection removes it:"
+                f" see --lease and --label {ROOT}=1",
+                err=True,
+            )
 
 
 @content.command()
