@@ -15,16 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from pluggd import __version__
+from pluggd.core.exits import EXIT_CONFIG
 
 if TYPE_CHECKING:
     from pluggd.core.config import Configuration, Sources
     from pluggd.core.discovery import Found
-
-EXIT_FAILED = 1
-EXIT_CONFIG = 3
-EXIT_RUNNING = 4
-EXIT_REFUSED = 5
-EXIT_STUCK = 6
 
 _config_option = click.option(
     "--config",

@@ -12,10 +12,16 @@ from collections.abc import Sequence
 
 import trio
 
-from pluggd.cli.pluggd import EXIT_FAILED, EXIT_REFUSED, EXIT_RUNNING, EXIT_STUCK
 from pluggd.core.config import Configuration
 from pluggd.core.daemon import Daemon, StartRefused
 from pluggd.core.discovery import Found
+from pluggd.core.exits import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_RUNNING,
+    EXIT_STUCK,
+)
 from pluggd.core.locks import AlreadyRunning
 from pluggd.core.log import Log, make_log
 from pluggd.core.signals import handled
@@ -42,7 +48,7 @@ def run_daemon(configuration: Configuration, found: Sequence[Found]) -> int:
         return _failed(log, error, EXIT_REFUSED)
     except PluggdError as error:
         return _failed(log, error, EXIT_FAILED)
-    return 0
+    return EXIT_OK
 
 
 def raise_descriptor_limit() -> None:

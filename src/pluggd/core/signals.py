@@ -23,11 +23,11 @@ import trio
 
 from pluggd.core.daemon import Daemon
 from pluggd.core.diagnose import dump
+from pluggd.core.exits import EXIT_STUCK
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 UNHEARD = 2.0
 """Seconds after which a signal that the loop did not take counts as not heard."""
-EXIT_BLOCKED = 6
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def handled(daemon: Daemon, nursery: trio.Nursery) -> Generator[None]:
             if unheard_since is not None and now - unheard_since > UNHEARD:
                 sys.stderr.write("pluggd: a plugin blocks the daemon: giving up\n")
                 sys.stderr.flush()
-                os._exit(EXIT_BLOCKED)
+                os._exit(EXIT_STUCK)
             if unheard_since is None:
                 unheard_since = now
         token.run_sync_soon(in_loop, number)

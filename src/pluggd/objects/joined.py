@@ -9,9 +9,9 @@ something, it calls the function with that at once, without waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pluggd.errors import FailedPrecondition
 
@@ -62,17 +62,3 @@ def joined_transaction() -> ObjectTransaction | None:
             "cannot update inside a view, use update: failed precondition"
         )
     return transaction
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that does not wait; RuntimeError when it tries to."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    coroutine.close()
-    raise RuntimeError(
-        f"{coroutine!r} waits inside a transaction; only calls that join it may be "
-        "awaited there"
-    )

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pluggd.errors import FailedPrecondition, NotFound
 from pluggd.model.record import encode
-from pluggd.objects import eventlog, joined, keys
+from pluggd.objects import eventlog, keys
 from pluggd.objects.graph import Graph
 from pluggd.objects.graph_view import GraphView
 from pluggd.objects.kv import KV, ReadKV
@@ -232,7 +232,7 @@ class ObjectTransaction(ObjectView):
         return eventlog.trim_events(self._kv, before)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return joined.drive(coroutine)
+        return _drive(coroutine)
 
     # --- for providers
 
@@ -246,3 +246,17 @@ class ObjectTransaction(ObjectView):
 
     def as_transaction(self) -> ObjectTransaction | None:
         return self
+
+
+def _drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that does not wait; RuntimeError when it tries to."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError(
+        f"{coroutine!r} waits inside a transaction; only calls that join it may be "
+        "awaited there"
+    )

@@ -3,17 +3,12 @@
 """A content store in memory, for the tests of what uses one.
 
 It keeps the promises of `pluggd.services.content` (the contract suite runs on it)
-over any metadata store, and nothing else: blobs are bytes in a dict, ingests are
-memory files, and both are lost with the process. It knows no other plugin.
+over any metadata store, and nothing else: blobs are bytes in a dict (`fake_blobs`),
+ingests are memory files (`fake_ingest`), and both are lost with the process.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import signal
-import time
 from collections.abc import (
     AsyncGenerator,
     Generator,
@@ -31,19 +26,13 @@ from pluggd.errors import (
     OutOfRange,
     Unavailable,
 )
-from pluggd.model.digests import split_digest, validate_digest
-from pluggd.model.events import ContentCreate, ContentDelete
-from pluggd.model.fieldmask import check_fields, masked_map
-from pluggd.model.filters import Adaptor, label_value, parse_filters
+from pluggd.model.digests import validate_digest
+from pluggd.model.events import ContentCreate
+from pluggd.model.filters import parse_filters
 from pluggd.model.labels import validate_labels, without_empty
-from pluggd.model.record import decode, encode, replace
-from pluggd.model.references import is_root, references
 from pluggd.services.call import lease, namespace
 from pluggd.services.content import (
-    Chunk,
     Info,
-    InfoList,
-    OpenedBlob,
     OpenedIngest,
     Status,
     StatusList,
@@ -52,20 +41,17 @@ from pluggd.services.content import (
 from pluggd.services.gc import Gc
 from pluggd.services.metadata import (
     CONTENT,
-    FOREVER,
     INGEST,
     NEVER,
-    Edge,
     Metadata,
     Node,
     ResourceType,
     Transaction,
     View,
 )
-from pluggd.services.rpc import Fd, Receive, Send
-
-TABLE = "content"
-CHUNK = 1 << 20
+from pluggd.services.rpc import Fd, Receive
+from pluggd.testing.fake_blobs import TABLE, FakeBlobs, fields
+from pluggd.testing.fake_ingest import FakeIngest, digest_of
 
 
 @asynccontextmanager
@@ -85,181 +71,18 @@ async def fake_content(
         content.close()
 
 
-class _Ingest:
-    """One ingest. `adopted`: the blob that stands for its bytes, until it is written to."""
-
-    def __init__(self, ref: str) -> None:
-        self.ref = ref
-        self.total = 0
-        self.expected = ""
-        self.adopted: bytes | None = None
-        self.given_away = False
-        self.started_at = self.updated_at = time.time_ns()
-        writer = os.memfd_create("ingest")
-        self._reader = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY | os.O_CLOEXEC)
-        os.close(writer)
-
-    @property
-    def data(self) -> bytes:
-        if self.adopted is not None:
-            return self.adopted
-        return os.pread(self._reader, os.fstat(self._reader).st_size, 0)
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    def open(self) -> int:
-        fd = os.open(f"/proc/self/fd/{self._reader}", os.O_RDWR | os.O_CLOEXEC)
-        os.lseek(fd, 0, os.SEEK_END)
-        return fd
-
-    def store(self, offset: int, data: bytes) -> None:
-        old = self.data if offset else b""
-        self.adopted = None
-        self.updated_at = time.time_ns()
-        fd = self.open()
-        try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, old + data, 0)
-        finally:
-            os.close(fd)
-
-    def prove_closed(self) -> None:
-        fcntl.fcntl(self._reader, fcntl.F_SETSIG, signal.SIGURG)
-        try:
-            fcntl.fcntl(self._reader, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except BlockingIOError:
-            raise FailedPrecondition(
-                f'"{self.ref}" is still open for writing: failed precondition'
-            ) from None
-        fcntl.fcntl(self._reader, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-
-    def status(self) -> Status:
-        return Status(
-            ref=self.ref,
-            offset=self.size,
-            total=self.total or (self.size if self.adopted is not None else 0),
-            expected=self.expected,
-            started_at=self.started_at,
-            updated_at=self.updated_at,
-        )
-
-    def close(self) -> None:
-        os.close(self._reader)
-
-
-class FakeContent:
+class FakeContent(FakeBlobs):
     """See `pluggd.services.content.Content` for what the methods promise."""
 
     def __init__(self, metadata: Metadata, gc: Gc | None = None) -> None:
-        self._metadata = metadata
-        self._gc = gc
-        self._bytes: dict[str, bytes] = {}
-        self._ingests: dict[tuple[str, str], _Ingest] = {}
+        super().__init__(metadata, gc)
+        self._ingests: dict[tuple[str, str], FakeIngest] = {}
         self._locked: set[tuple[str, str]] = set()
 
     def close(self) -> None:
         for ingest in self._ingests.values():
             ingest.close()
         self._ingests.clear()
-
-    # --- blobs
-
-    async def info(self, *, digest: str) -> Info:
-        return self._find(digest)
-
-    async def update(self, *, info: Info, fields: Sequence[str] = ()) -> Info:
-        here = namespace()
-        validate_digest(info.digest)
-        check_fields(fields, maps=("labels",), what=f'content info "{info.digest}"')
-        validate_labels(info.labels, "content.Labels")
-
-        def change(txn: Transaction) -> Info:
-            stored = self._find(info.digest)
-            wanted = fields or ["labels"]
-            labels = masked_map(stored.labels, info.labels, wanted, "labels")
-            changed = replace(stored, labels=labels, updated_at=txn.now)
-            self._put(txn, here, changed)
-            return changed
-
-        return await self._metadata.update(change)
-
-    async def list(
-        self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
-    ) -> InfoList:
-        here = namespace()
-        wanted = parse_filters(filters)
-        if limit < 0:
-            raise InvalidArgument(f"limit {limit} must not be negative")
-
-        def collect(view: View) -> list[Info]:
-            found = [
-                decode(data, Info) for _, data in view.scan(TABLE, here, after=after)
-            ]
-            return [info for info in found if wanted.match(_adaptor(info))]
-
-        infos = await self._metadata.view(collect)
-        page = infos[:limit] if limit else infos
-        more = len(page) < len(infos)
-        return InfoList(infos=page, next=page[-1].digest if more else "")
-
-    async def delete(self, *, digest: str, sync: bool = False) -> None:
-        here = namespace()
-        validate_digest(digest)
-        if sync and self._gc is None:
-            raise FailedPrecondition("delete with sync needs a pluggd.gc.v1")
-        node = Node(CONTENT, here, digest)
-
-        def remove(txn: Transaction) -> None:
-            self._find(digest)
-            self.collect_blob(txn, node)
-            txn.release(node)
-            txn.drop_node(node)
-
-        await self._metadata.update(remove, reclaim=True)
-        if sync and self._gc is not None:
-            await self._gc.run(wait=True)
-
-    async def read(
-        self, *, digest: str, offset: int = 0, size: int = 0, verify: bool = False
-    ) -> Chunk:
-        info = self._find(digest)
-        if offset < 0 or size < 0:
-            raise InvalidArgument(
-                f"offset {offset} or size {size} must not be negative"
-            )
-        if offset > info.size:
-            raise OutOfRange(f"read past object length {info.size} bytes")
-        end = offset + min(size or CHUNK, CHUNK)
-        return Chunk(offset=offset, data=self._bytes[digest][offset:end])
-
-    async def fetch(
-        self, *, digest: str, offset: int = 0, size: int = 0, out: Send[bytes]
-    ) -> None:
-        end = offset + size if size else self._find(digest).size
-        while True:
-            left = min(CHUNK, end - offset)
-            chunk = await self.read(digest=digest, offset=offset, size=left)
-            if not left or not chunk.data:
-                return
-            await out.send(chunk.data)
-            offset += len(chunk.data)
-
-    async def open(self, *, digest: str, verify: bool = False) -> OpenedBlob:
-        info = self._find(digest)
-        writer = os.memfd_create("blob")
-        try:
-            os.pwrite(writer, self._bytes[digest], 0)
-            fd = os.open(f"/proc/self/fd/{writer}", os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            os.close(writer)
-        return OpenedBlob(info=info, fd=Fd(fd))
-
-    async def verify(self, *, digest: str) -> Info:
-        return self._find(digest)
-
-    # --- ingests
 
     async def write(
         self,
@@ -312,7 +135,7 @@ class FakeContent:
                 updated_at=status.updated_at,
                 offset=status.offset,
                 total=status.total,
-                digest=_digest(ingest.expected, ingest.data),
+                digest=digest_of(ingest.expected, ingest.data),
             )
 
     async def ingest(
@@ -359,7 +182,7 @@ class FakeContent:
         found = [
             self._ingests[key].status()
             for key in sorted(self._ingests)
-            if key[0] == here and wanted.match(_fields({("ref",): key[1]}))
+            if key[0] == here and wanted.match(fields({("ref",): key[1]}))
         ]
         return StatusList(statuses=found)
 
@@ -371,34 +194,12 @@ class FakeContent:
 
     # --- collection
 
-    def collect_blob(self, txn: Transaction, node: Node) -> None:
-        txn.delete(TABLE, node.namespace, node.name)
-        event = ContentDelete(digest=node.name)
-        txn.emit(node.namespace, event.TOPIC, event.TYPE, event)
-
     def collect_ingest(self, txn: Transaction, node: Node) -> None:
         ingest = self._ingests.pop((node.namespace, node.name), None)
         if ingest is not None:
             ingest.close()
 
     # --- inside
-
-    def _find(self, digest: str) -> Info:
-        here = namespace()
-        validate_digest(digest)
-        data = self._metadata.read(lambda view: view.get(TABLE, here, digest))
-        if data is None:
-            raise NotFound(f"content digest {digest}: not found")
-        return decode(data, Info)
-
-    def _put(self, txn: Transaction, here: str, info: Info) -> None:
-        txn.put(TABLE, here, info.digest, encode(info))
-        edges = [
-            Edge(Node(one.type, here, one.key), back=one.back)
-            for one in references(info.labels)
-        ]
-        until = FOREVER if is_root(info.labels) else NEVER
-        txn.set_node(Node(CONTENT, here, info.digest), edges, root_until=until)
 
     @contextmanager
     def _lock(self, ref: str, total: int, expected: str) -> Generator[tuple[str, str]]:
@@ -425,12 +226,12 @@ class FakeContent:
         *,
         commit: bool = False,
         offset: int = 0,
-    ) -> _Ingest:
+    ) -> FakeIngest:
         here, ref = key
         stored = self._ingests.get(key)
         wanted = expected or (stored.expected if stored else "")
 
-        def begin(txn: Transaction) -> AlreadyExists | _Ingest:
+        def begin(txn: Transaction) -> AlreadyExists | FakeIngest:
             if wanted and txn.get(TABLE, here, wanted) is not None:
                 if stored is not None:
                     self._drop(txn, key)
@@ -438,7 +239,7 @@ class FakeContent:
                 if stored is None:
                     return AlreadyExists(f"content {wanted}: already exists")
                 return AlreadyExists(f"blob with expected digest {wanted} exists")
-            ingest = stored or _Ingest(ref)
+            ingest = stored or FakeIngest(ref)
             try:
                 if stored is None:
                     ingest.total = total
@@ -483,7 +284,7 @@ class FakeContent:
     async def _commit(
         self,
         key: tuple[str, str],
-        ingest: _Ingest,
+        ingest: FakeIngest,
         total: int,
         expected: str,
         labels: Mapping[str, str],
@@ -499,7 +300,7 @@ class FakeContent:
                 f"failed precondition"
             )
         wanted = expected or ingest.expected
-        digest = _digest(wanted, data)
+        digest = digest_of(wanted, data)
         if wanted not in ("", digest):
             raise FailedPrecondition(
                 f"unexpected commit digest {digest}, expected {wanted}: "
@@ -535,22 +336,3 @@ class FakeContent:
         txn.release(node)
         txn.drop_node(node)
         self.collect_ingest(txn, node)
-
-
-def _fields(values: dict[tuple[str, ...], str]) -> Adaptor:
-    return lambda path: values.get(path)
-
-
-def _adaptor(info: Info) -> Adaptor:
-    plain = _fields({("digest",): info.digest, ("size",): str(info.size)})
-
-    def field(path: tuple[str, ...]) -> str | None:
-        labels = path[0] == "labels"
-        return label_value(info.labels, path[1:]) if labels else plain(path)
-
-    return field
-
-
-def _digest(expected: str, data: bytes) -> str:
-    algorithm = split_digest(expected)[0] if expected else "sha256"
-    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
