@@ -362,9 +362,9 @@ def test_what_is_there_already_can_be_ingested_again(ctl: Ctl) -> None:
 
 def test_an_ingest_that_nothing_keeps_says_so(ctl: Ctl) -> None:
     alone = ok(ctl("content", "ingest", "r", stdin=b"alone"))
-    assert "the next collection removes it" in alone.stderr
+    assert "the next collection removes it" in alone.err
     kept = ok(ctl("content", "ingest", "s", *ROOTED, stdin=b"kept"))
-    assert kept.stderr == ""
+    assert kept.err == ""
 
 
 def test_a_lease_holds_what_is_ingested_under_it(ctl: Ctl) -> None:
