@@ -15,6 +15,7 @@ import trio
 from pluggd.errors import ResourceExhausted
 from pluggd.objects.collector import BUDGET
 from pluggd.objects.search import Life, Search
+from pluggd.objects.tables import GAINED
 from pluggd.objects.transaction import ObjectTransaction
 from pluggd.services import call
 from pluggd.services.metadata import FOREVER, Edge, Node, ResourceType, Transaction
@@ -267,3 +268,97 @@ async def test_each_member_of_a_dead_circle_is_judged_once() -> None:
         stats = await store.collect()
         assert stats.removed == {"content": size}
         assert stats.examined == size
+
+
+async def test_a_collect_function_can_save_what_was_found_to_be_dead() -> None:
+    async with memory_metadata() as store:
+
+        def collect(txn: Transaction, node: Node) -> None:
+            if node == blob("a"):
+                txn.set_node(KEEPER, [Edge(blob("b"))], root_until=FOREVER)
+
+        store.register(ResourceType("content", "blobs", collect))
+
+        def circle(txn: Transaction) -> None:
+            txn.set_node(blob("a"), [Edge(blob("b"))])
+            txn.set_node(blob("b"), [Edge(blob("c"))])
+            txn.set_node(blob("c"), [Edge(blob("a"))])
+
+        await store.update(circle)
+        assert (await store.collect()).removed == {"content": 1}
+        left = store.read(lambda view: list(view.nodes("content", "n")))
+        assert left == [blob("b"), blob("c")]
+
+
+async def test_what_was_learned_in_a_step_that_was_rolled_back_is_forgotten() -> None:
+    store = RunsTwice()
+    runs = 0
+
+    def collect(txn: Transaction, node: Node) -> None:
+        nonlocal runs
+        if node == blob("a"):
+            runs += 1
+            if runs % 2:
+                # Only in the run that is rolled back does this go.
+                txn.drop_node(KEEPER)
+
+    store.register(ResourceType("content", "blobs", collect))
+
+    def change(txn: Transaction) -> None:
+        txn.set_node(blob("a"))
+        txn.set_node(KEEPER, [Edge(blob("b"))], root_until=FOREVER)
+        txn.set_node(blob("b"), [Edge(blob("c"))])
+        txn.set_node(blob("c"), [Edge(blob("b"))])
+
+    await store.update(change)
+    assert (await store.collect()).removed == {"content": 1}
+    left = store.read(lambda view: list(view.nodes("content", "n")))
+    assert left == [blob("b"), blob("c")]
+
+
+async def test_nothing_is_noted_after_a_collection_of_many_steps() -> None:
+    store = MemoryMetadata(budget=0)
+    store.register(ResourceType("content", "blobs", nothing))
+
+    def change(txn: Transaction) -> None:
+        for name in "abc":
+            txn.set_node(blob(name), [Edge(blob("a"))])
+
+    await store.update(change)
+    await store.collect()
+    await store.update(change)
+    assert store.kv.table_sizes()[GAINED] == 0
+
+
+async def test_the_one_living_keeper_among_many_dead_is_found() -> None:
+    async with memory_metadata() as store:
+        store.register(ResourceType("content", "blobs", nothing))
+
+        def change(txn: Transaction) -> None:
+            for number in range(30):
+                txn.set_node(Node("note", "n", f"{number:02}"), [Edge(blob("a"))])
+            txn.set_node(KEEPER, [Edge(blob("a"))], root_until=FOREVER)
+            txn.set_node(blob("a"))
+
+        await store.update(change)
+        assert (await store.collect()).removed == {}
+        await store.update(lambda txn: txn.drop_node(KEEPER))
+        assert (await store.collect()).removed == {"content": 1}
+
+
+async def test_a_circle_of_what_is_never_collected_does_not_stop_the_collector() -> (
+    None
+):
+    async with memory_metadata() as store:
+        store.register(ResourceType("content", "blobs", nothing))
+        notes = [Node("note", "n", name) for name in "abc"]
+
+        def change(txn: Transaction) -> None:
+            for node, other in zip(notes, notes[1:] + notes[:1], strict=True):
+                txn.set_node(node, [Edge(other)])
+            txn.set_node(blob("x"))
+            txn.add_edge(notes[1], Edge(blob("x")))
+
+        await store.update(change)
+        with trio.fail_after(10):
+            assert (await store.collect()).removed == {"content": 1}
