@@ -57,6 +57,7 @@ class Graph(GraphView):
         self._kv = kv
         self._created: set[bytes] = set()
         self._generation: int | None = None
+        self._last_id: int | None = None
         self.released = False
         self.gained: set[bytes] = set()
         self.release_generation: int | None = None
@@ -70,7 +71,10 @@ class Graph(GraphView):
     def set_node(
         self, node: Node, edges: Iterable[Edge], root_until: int, flat: bool
     ) -> None:
-        id_ = self._intern(node)
+        id_ = self.id_of(node)
+        if id_ is None:
+            self._new_node(node, edges, root_until, flat)
+            return
         row = self._must_row(id_)
         wanted = {self._edge(id_, edge) for edge in edges}
         stated = set(self._declared(id_))
@@ -89,6 +93,18 @@ class Graph(GraphView):
             self._put_edge(keeper, kind, kept)
         for keeper, kind, kept in stated - wanted:
             self._remove_edge(keeper, kind, kept)
+
+    def _new_node(
+        self, node: Node, edges: Iterable[Edge], root_until: int, flat: bool
+    ) -> None:
+        """`set_node` of one that nobody named before, which therefore has no edges."""
+        id_ = self._make(node, True, flat, root_until)
+        self.gained.add(id_)
+        if root_until != FOREVER:
+            self._created.add(id_)
+        self._set_expiry(id_, NEVER, root_until)
+        for keeper, kind, kept in {self._edge(id_, edge) for edge in edges}:
+            self._put_edge(keeper, kind, kept)
 
     def drop_node(self, node: Node) -> None:
         id_ = self.id_of(node)
@@ -198,15 +214,20 @@ class Graph(GraphView):
     # --- rows
 
     def _intern(self, node: Node) -> bytes:
+        id_ = self.id_of(node)
+        return self._make(node, False, False, NEVER) if id_ is None else id_
+
+    def _make(self, node: Node, exists: bool, flat: bool, root_until: int) -> bytes:
+        """Give a node its id and its row; it must not have them."""
+        if self._last_id is None:
+            self._last_id = int.from_bytes(self._kv.get(STATE, _NEXT_ID) or b"", "big")
+        self._last_id += 1
+        id_ = number(self._last_id)
+        self._kv.put(STATE, _NEXT_ID, id_)
         front = keys.prefix(node.type, node.namespace)
-        id_ = keys.get(self._kv, NODE_IDS, front, node.name)
-        if id_ is None:
-            last = int.from_bytes(self._kv.get(STATE, _NEXT_ID) or b"", "big")
-            id_ = number(last + 1)
-            self._kv.put(STATE, _NEXT_ID, id_)
-            name = keys.encode_name(node.name)
-            self._kv.put(NODES, id_, pack_row(Row(False, False, NEVER, front + name)))
-            keys.put(self._kv, NODE_IDS, front, node.name, id_)
+        row = Row(exists, flat, root_until, front + keys.encode_name(node.name))
+        self._kv.put(NODES, id_, pack_row(row))
+        keys.put(self._kv, NODE_IDS, front, node.name, id_)
         return id_
 
     def _forget(self, id_: bytes) -> None:
