@@ -32,7 +32,7 @@ from pluggd.errors import (
     Unavailable,
     to_text,
 )
-from pluggd.services.call import Peer, current_call
+from pluggd.services.call import Call, Peer, current_call
 from pluggd.services.hello import Welcome
 from pluggd.wire.decoder import Decoder
 from pluggd.wire.encoder import (
@@ -310,13 +310,22 @@ class Connection:
                 f"{method.name} passes a file descriptor; agree on the feature "
                 f'"{FDS_FEATURE}" with {HELLO} first, or use a method that passes bytes'
             )
-        self._claim_fds(method, prepared.arguments, fds)
+        if fds or method.schema.fds:
+            self._claim_fds(method, prepared.arguments, fds)
+        surroundings = prepared.call
         call = ActiveCall(
             self,
             msgid,
             method,
             prepared.arguments,
-            dataclasses.replace(prepared.call, request=f"{self.session.id}.{msgid}"),
+            # As dataclasses.replace would make it, in a third of the time.
+            Call(
+                namespace=surroundings.namespace,
+                lease=surroundings.lease,
+                peer=surroundings.peer,
+                request=f"{self.session.id}.{msgid}",
+                traceparent=surroundings.traceparent,
+            ),
             prepared.timeout,
         )
         self.calls[msgid] = call

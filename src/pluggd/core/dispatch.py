@@ -51,12 +51,22 @@ class Method:
     """A method as it is served: how its arguments are bound, what is called, and how
     its result is encoded."""
 
-    __slots__ = ("_prefix", "arguments", "function", "inline", "item", "name", "schema")
+    __slots__ = (
+        "_prefix",
+        "arguments",
+        "function",
+        "inline",
+        "item",
+        "name",
+        "schema",
+        "streams",
+    )
 
     def __init__(self, schema: MethodSchema, function: Callable[..., Any]) -> None:
         self.name = schema.name
         self.schema = schema
         self.arguments = Arguments(schema)
+        self.streams = schema.sends is not None or schema.receives is not None
         self.item = None
         if schema.receives is not None:
             self.item = Item(schema.name, schema.receives.item)
@@ -67,10 +77,6 @@ class Method:
             owner = getattr(function, "__self__", None)
             self.function = plain if owner is None else MethodType(plain, owner)
         self._prefix = wrapping(schema.key) if schema.key else b""
-
-    @property
-    def streams(self) -> bool:
-        return self.schema.sends is not None or self.schema.receives is not None
 
     def encode(self, result: Any) -> bytes:
         """The bytes of the result as it stands in the response."""

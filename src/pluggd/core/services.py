@@ -139,8 +139,11 @@ class Services:
             if callable(getattr(row.instance, "pending", None))
         ]
 
-        def busy() -> bool:
-            return limiter.borrowed_tokens > 0 or any(ask() for ask in pending)
+        def busy() -> bool:  # asked in every round: no generator
+            for ask in pending:
+                if ask():
+                    return True
+            return limiter.borrowed_tokens > 0
 
         return busy
 
