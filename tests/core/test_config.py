@@ -11,13 +11,8 @@ from typing import Any
 
 import pytest
 
-from pluggd.core.config import (
-    ConfigError,
-    Configuration,
-    configure,
-    load,
-    settings_of,
-)
+from pluggd.core.config import Configuration, configure, settings_of
+from pluggd.core.config_files import ConfigError, load
 from pluggd.core.discovery import Found
 from pluggd.core.failure import Failure
 from pluggd.core.settings import Settings

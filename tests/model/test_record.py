@@ -108,19 +108,19 @@ def test_plain_data_becomes_a_record() -> None:
     assert convert({**plain, "size": -1}, Whole) == WHOLE
 
 
-@pytest.mark.parametrize(
-    ("data", "path"),
-    [
-        (
-            {"parts": [{"name": 5}]},
-            r"Expected `str`, got `int` - at `\$.parts\[0\].name`",
-        ),
-        ({"parts": [{}]}, r"missing required field `name` - at `\$.parts\[0\]`"),
-        ({"size": "1"}, r"at `\$.size`"),
-        ({"labels": {"a": None}}, r"at `\$.labels\[...\]`"),
-        ([], "Expected `object`, got `array`"),
-    ],
-)
+WRONG: list[tuple[object, str]] = [
+    (
+        {"parts": [{"name": 5}]},
+        r"Expected `str`, got `int` - at `\$.parts\[0\].name`",
+    ),
+    ({"parts": [{}]}, r"missing required field `name` - at `\$.parts\[0\]`"),
+    ({"size": "1"}, r"at `\$.size`"),
+    ({"labels": {"a": None}}, r"at `\$.labels\[...\]`"),
+    ([], "Expected `object`, got `array`"),
+]
+
+
+@pytest.mark.parametrize(("data", "path"), WRONG)
 def test_a_wrong_value_is_told_with_its_path(data: object, path: str) -> None:
     with pytest.raises(InvalidArgument, match=path):
         convert(data, Whole)
@@ -171,10 +171,9 @@ def test_plain_data_keeps_bytes() -> None:
 
 
 def test_what_is_a_record() -> None:
+    for other in (Part(name="a"), dict[str, str], int):
+        assert not is_record(other)
     assert is_record(Part)
-    assert not is_record(Part(name="a"))
-    assert not is_record(dict[str, str])
-    assert not is_record(int)
 
 
 def test_the_fields_of_a_record_in_order() -> None:

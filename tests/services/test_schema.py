@@ -14,7 +14,8 @@ from pluggd.core.rpcdoc import served_kinds
 from pluggd.services.content import CONTENT
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd, Send, rpc
-from pluggd.services.schema import service_schema, split_docs, type_name
+from pluggd.services.schema import service_schema, split_docs
+from pluggd.services.wiretypes import type_name
 from tests.core.server_kit import TOY, Point, Shape
 
 

@@ -41,9 +41,9 @@ def test_the_widest_form_of_a_small_number_is_read() -> None:
     [
         encode_result(3),
         encode_notification("$/end", [3]),
-        encode_value([0, -1, "m", []]),
-        encode_value([0, MAX_MSGID + 1, "m", []]),
-        encode_value([0, "3", "m", []]),
+        encode_value([0, -1, "m", None]),
+        encode_value([0, MAX_MSGID + 1, "m", None]),
+        encode_value([0, "3", "m", None]),
         encode_value({0: 3}),
     ],
 )

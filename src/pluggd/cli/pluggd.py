@@ -18,7 +18,8 @@ from pluggd import __version__
 from pluggd.core.exits import EXIT_CONFIG
 
 if TYPE_CHECKING:
-    from pluggd.core.config import Configuration, Sources
+    from pluggd.core.config import Configuration
+    from pluggd.core.config_files import Sources
     from pluggd.core.discovery import Found
 
 _config_option = click.option(
@@ -125,7 +126,8 @@ def plugins(config: Path | None, as_json: bool) -> None:
 def _configured(
     file: Path | None, flags: dict[tuple[str, ...], Any]
 ) -> tuple[Sources, Configuration, list[Found]]:
-    from pluggd.core.config import configure, load, settings_of
+    from pluggd.core.config import configure, settings_of
+    from pluggd.core.config_files import load
     from pluggd.core.discovery import discover
     from pluggd.errors import InvalidArgument
 

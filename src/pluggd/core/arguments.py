@@ -26,12 +26,8 @@ from typing import (
 
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import convert, is_record, record_fields
-from pluggd.services.schema import (
-    LISTS,
-    MAPS,
-    MethodSchema,
-    strip_optional,
-)
+from pluggd.services.schema import MethodSchema
+from pluggd.services.wiretypes import LISTS, MAPS, strip_optional
 
 _PLAIN = (str, int, bool)
 _typed_dict: Any = TypedDict  # made at run time, which type checkers do not follow

@@ -30,8 +30,8 @@ from pluggd.services.schema import (
     ServiceSchema,
     describe_record,
     service_schema,
-    type_name,
 )
+from pluggd.services.wiretypes import type_name
 from pluggd.wire.limits import Limits
 
 

@@ -16,7 +16,8 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from pluggd.core.config import Configuration, Key
+from pluggd.core.config import Configuration
+from pluggd.core.config_files import Key
 from pluggd.core.discovery import Found
 from pluggd.core.settings import Settings
 from pluggd.model.record import Record, replace, to_plain

@@ -15,15 +15,22 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pluggd import errors
 from pluggd.model.record import Encoded, Record, is_record, record_fields, to_plain
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import RPC_ATTRIBUTE, Fd, Receive, RpcOptions, Send
+from pluggd.services.wiretypes import (
+    MAPS,
+    fd_paths,
+    has_bytes,
+    strip_optional,
+    type_name,
+    walk,
+)
 
 ITEM_CREDIT = 64
 """Items that a side may send before it gets credit."""
@@ -186,7 +193,7 @@ def _method(
             continue
         if strip_optional(type_) is Fd:
             fds.append(wire_name(name))
-        elif any(_fd_paths(type_)):
+        elif any(fd_paths(type_)):
             raise TypeError(f"{where}: a descriptor must be an argument of its own")
         required = parameter.default is inspect.Parameter.empty
         parameters.append(
@@ -216,7 +223,7 @@ def _method(
         result=result,
         key=options.result or "",
         fds=tuple(fds),
-        result_fds=tuple(_fd_paths(result)),
+        result_fds=tuple(fd_paths(result)),
         errors=_errors_of(doc),
     )
 
@@ -235,97 +242,10 @@ def _is_map_or_nil(type_: Any) -> bool:
     return type_ is type(None) or is_record(type_) or get_origin(type_) in MAPS
 
 
-# --- types
-
-LISTS = (list, Sequence)
-MAPS = (dict, Mapping)
-
-
-def strip_optional(type_: Any) -> Any:
-    """`T` of `T | None`; any other type as it is."""
-    if get_origin(type_) in (Union, types.UnionType):
-        rest = [part for part in get_args(type_) if part is not type(None)]
-        if len(rest) == 1:
-            return rest[0]
-    return type_
-
-
-def parts_of(type_: Any) -> tuple[Any, ...]:
-    """The types that a container or union is made of."""
-    origin = get_origin(type_)
-    if origin in (*LISTS, *MAPS, Union, types.UnionType, Encoded):
-        return get_args(type_)
-    return ()
-
-
-def has_bytes(type_: Any) -> bool:
-    """Whether values of a type hold bytes that are declared as such."""
-    return any(part is bytes for part in _walk(type_))
-
-
-def _walk(type_: Any) -> Iterator[Any]:
-    """A type and all that it is made of, each once."""
-    seen: list[Any] = []
-    todo = [type_]
-    while todo:
-        current = todo.pop(0)
-        if current in seen:
-            continue
-        seen.append(current)
-        yield current
-        todo.extend(parts_of(current))
-        if is_record(current):
-            todo.extend(field.type for field in record_fields(current))
-
-
 def _collect(type_: Any, found: dict[type[Record], None]) -> None:
-    for part in _walk(type_):
+    for part in walk(type_):
         if is_record(part):
             found[part] = None
-
-
-def _fd_paths(
-    type_: Any, path: tuple[str, ...] = (), inside: tuple[Any, ...] = ()
-) -> Iterator[tuple[str, ...]]:
-    type_ = strip_optional(type_)
-    if type_ is Fd:
-        yield path
-    elif is_record(type_) and type_ not in inside:
-        for field in record_fields(type_):
-            yield from _fd_paths(field.type, (*path, field.name), (*inside, type_))
-
-
-_NAMES = {
-    str: "str",
-    int: "int",
-    bool: "bool",
-    float: "float",
-    bytes: "bytes",
-    type(None): "nil",
-    Any: "any",
-    Fd: "fd",
-}
-
-
-def type_name(type_: Any) -> str:
-    """A type in the words of the schema: `str`, `list[Image]`, `map[str]`, `int | nil`."""
-    if type_ in _NAMES:
-        return _NAMES[type_]
-    origin = get_origin(type_)
-    arguments = get_args(type_)
-    if origin in LISTS:
-        return f"list[{type_name(arguments[0])}]"
-    if origin in MAPS:
-        return f"map[{type_name(arguments[1])}]"
-    if origin in (Union, types.UnionType):
-        return " | ".join(type_name(part) for part in arguments)
-    if origin is Literal:
-        return " | ".join(f'"{part}"' for part in arguments)
-    if origin is Encoded:
-        return type_name(arguments[0])
-    if is_record(type_):
-        return type_.__name__
-    raise TypeError(f"{type_!r} has no form on the wire")
 
 
 # --- texts

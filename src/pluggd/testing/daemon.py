@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from pluggd.core.config import configure, load, settings_of
+from pluggd.core.config import configure, settings_of
+from pluggd.core.config_files import load
 from pluggd.core.daemon import Daemon
 from pluggd.core.discovery import Found, discover
 from pluggd.core.listener import MAX_PATH
