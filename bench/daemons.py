@@ -122,10 +122,13 @@ def running(target: Target, directory: Path) -> Generator[int]:
 
 
 def environment() -> dict[str, str]:
-    """This tree's package, also where it is not installed."""
+    """This tree's package, also where it is not installed, and as an installed one with
+    bytecode: a daemon that compiles itself anew spends most of its start on that."""
     path = os.environ.get("PYTHONPATH", "")
     source = str(ROOT / "src")
-    return {**os.environ, "PYTHONPATH": f"{source}:{path}" if path else source}
+    changed = {"PYTHONPATH": f"{source}:{path}" if path else source}
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **changed}
 
 
 def _await_socket(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
