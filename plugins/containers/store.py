@@ -19,9 +19,8 @@ from pluggd.model.events import (
     ContainerUpdate,
     Event,
 )
-from pluggd.model.filters import parse_filters
 from pluggd.model.record import Encoded, decode, replace
-from pluggd.objects.pages import check_limit, encoded_page, record_test
+from pluggd.objects.pages import listed
 from pluggd.objects.records import label_edges, stored_form
 from pluggd.plugin import inline_encoded
 from pluggd.services import call
@@ -81,16 +80,16 @@ class ContainerStore:
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> Encoded[ContainerList]:
         namespace = call.namespace()
-        check_limit(limit)
-        matches = record_test(parse_filters(filters), adaptor)
-        return self._metadata.read(
-            lambda view: encoded_page(
-                ContainerList,
-                "containers",
-                view.scan(TABLE, namespace, after=after),
-                limit=limit,
-                matches=matches,
-            )
+        return listed(
+            self._metadata,
+            TABLE,
+            namespace,
+            ContainerList,
+            "containers",
+            adaptor,
+            filters=filters,
+            limit=limit,
+            after=after,
         )
 
     async def update(

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from pluggd.errors import FailedPrecondition
 from pluggd.model.digests import validate_digest
 from pluggd.model.fieldmask import check_fields, masked_map
-from pluggd.model.filters import Adaptor, label_value, parse_filters
+from pluggd.model.filters import Adaptor, label_value
 from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode, replace
-from pluggd.objects.pages import check_limit, encoded_page, record_test
+from pluggd.objects.pages import listed
+from pluggd.objects.records import sync_policy
 from pluggd.plugin import inline, inline_encoded
 from pluggd.services.call import namespace
 from pluggd.services.content import (
@@ -69,16 +69,16 @@ class ContentStore:
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> Encoded[InfoList]:
         here = namespace()
-        check_limit(limit)
-        matches = record_test(parse_filters(filters), stored_fields)
-        return self._metadata.read(
-            lambda view: encoded_page(
-                InfoList,
-                "infos",
-                view.scan(BLOBS, here, after=after),
-                limit=limit,
-                matches=matches,
-            )
+        return listed(
+            self._metadata,
+            BLOBS,
+            here,
+            InfoList,
+            "infos",
+            stored_fields,
+            filters=filters,
+            limit=limit,
+            after=after,
         )
 
     async def update(self, *, info: Info, fields: Sequence[str] = ()) -> Info:
@@ -105,12 +105,7 @@ class ContentStore:
     async def delete(self, *, digest: str, sync: bool = False) -> None:
         here = namespace()
         validate_digest(digest)
-        gc = self._find_gc() if sync else None
-        if sync and gc is None:
-            raise FailedPrecondition(
-                "delete with sync needs a provider of pluggd.gc.v1, and none is running; "
-                "delete without sync, or enable one: failed precondition"
-            )
+        gc = sync_policy(sync, self._find_gc, f"content {digest}")
         await self._metadata.update(
             lambda txn: self._catalog.delete(txn, here, digest), reclaim=True
         )

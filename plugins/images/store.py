@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pluggd.errors import AlreadyExists, FailedPrecondition, NotFound
+from pluggd.errors import AlreadyExists, NotFound
 from pluggd.model.events import Event, ImageCreate, ImageDelete, ImageUpdate
-from pluggd.model.filters import parse_filters
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.model.references import expiry
-from pluggd.objects.pages import check_limit, encoded_page, record_test
-from pluggd.objects.records import check_text, label_edges, stored_form
+from pluggd.objects.pages import listed
+from pluggd.objects.records import check_text, label_edges, stored_form, sync_policy
 from pluggd.plugin import inline_encoded
 from pluggd.services import call
 from pluggd.services.gc import Gc
@@ -73,16 +72,16 @@ class ImageStore:
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> Encoded[ImageList]:
         namespace = call.namespace()
-        check_limit(limit)
-        matches = record_test(parse_filters(filters), adaptor)
-        return self._metadata.read(
-            lambda view: encoded_page(
-                ImageList,
-                "images",
-                view.scan(TABLE, namespace, after=after),
-                limit=limit,
-                matches=matches,
-            )
+        return listed(
+            self._metadata,
+            TABLE,
+            namespace,
+            ImageList,
+            "images",
+            adaptor,
+            filters=filters,
+            limit=limit,
+            after=after,
         )
 
     async def update(self, *, image: Image, fields: Sequence[str] = ()) -> Image:
@@ -105,12 +104,7 @@ class ImageStore:
 
     async def delete(self, *, name: str, sync: bool = False, target: str = "") -> None:
         namespace = call.namespace()
-        gc = self._find_gc() if sync else None
-        if sync and gc is None:
-            raise FailedPrecondition(
-                f'image "{name}": sync needs a garbage collection policy, and none '
-                "is loaded; delete without sync: failed precondition"
-            )
+        gc = sync_policy(sync, self._find_gc, f'image "{name}"')
 
         def change(txn: Transaction) -> None:
             record = txn.get(TABLE, namespace, name)

@@ -13,13 +13,13 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from pluggd.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from pluggd.model.filters import Adaptor, label_value, parse_filters
+from pluggd.errors import AlreadyExists, InvalidArgument, NotFound
+from pluggd.model.filters import Adaptor, label_value
 from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode
 from pluggd.model.references import EXPIRE, expiry, is_flat
-from pluggd.objects.pages import check_limit, encoded_page, record_test
-from pluggd.objects.records import check_text, stored_form
+from pluggd.objects.pages import listed
+from pluggd.objects.records import check_text, stored_form, sync_policy
 from pluggd.plugin import inline, inline_encoded
 from pluggd.services import call
 from pluggd.services.gc import Gc
@@ -92,26 +92,21 @@ class LeaseManager:
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> Encoded[LeaseList]:
         namespace = call.namespace()
-        check_limit(limit)
-        matches = record_test(parse_filters(filters), _adaptor)
-        return self._metadata.read(
-            lambda view: encoded_page(
-                LeaseList,
-                "leases",
-                view.scan(TABLE, namespace, after=after),
-                limit=limit,
-                matches=matches,
-            )
+        return listed(
+            self._metadata,
+            TABLE,
+            namespace,
+            LeaseList,
+            "leases",
+            _adaptor,
+            filters=filters,
+            limit=limit,
+            after=after,
         )
 
     async def delete(self, *, id: str, sync: bool = False) -> None:
         namespace = call.namespace()
-        gc = self._find_gc() if sync else None
-        if sync and gc is None:
-            raise FailedPrecondition(
-                f'lease "{id}": sync needs a garbage collection policy, and none is '
-                "loaded; delete without sync: failed precondition"
-            )
+        gc = sync_policy(sync, self._find_gc, f'lease "{id}"')
 
         def change(txn: Transaction) -> None:
             _existing(txn, namespace, id)

@@ -18,11 +18,11 @@ from pluggd.model.events import (
     NamespaceUpdate,
 )
 from pluggd.model.fieldmask import check_fields, masked_map
-from pluggd.model.filters import Adaptor, label_value, parse_filters
+from pluggd.model.filters import Adaptor, label_value
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode, replace
-from pluggd.objects.pages import check_limit, encoded_page, record_test
+from pluggd.objects.pages import listed
 from pluggd.objects.records import stored_form
 from pluggd.plugin import inline_encoded
 from pluggd.services.metadata import Metadata, Transaction, View
@@ -63,16 +63,16 @@ class NamespaceStore:
     def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> Encoded[NamespaceList]:
-        check_limit(limit)
-        matches = record_test(parse_filters(filters), _adaptor)
-        return self._metadata.read(
-            lambda view: encoded_page(
-                NamespaceList,
-                "namespaces",
-                view.scan(TABLE, "", after=after),
-                limit=limit,
-                matches=matches,
-            )
+        return listed(
+            self._metadata,
+            TABLE,
+            "",
+            NamespaceList,
+            "namespaces",
+            _adaptor,
+            filters=filters,
+            limit=limit,
+            after=after,
         )
 
     async def update(

@@ -10,18 +10,49 @@ module does not know what the records are; a store brings the test that filters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgpack
 
 from pluggd.errors import InvalidArgument
-from pluggd.model.filters import Adaptor, Filter
+from pluggd.model.filters import Adaptor, Filter, parse_filters
 from pluggd.model.record import Encoded, Record
+from pluggd.services.metadata import Metadata
 
 L = TypeVar("L", bound=Record)
 
 _packer = msgpack.Packer()
+
+
+def listed(
+    metadata: Metadata,
+    table: str,
+    namespace: str,
+    page: type[L],
+    field: str,
+    adaptor: Callable[[bytes], Adaptor],
+    *,
+    filters: Sequence[str],
+    limit: int,
+    after: str,
+) -> Encoded[L]:
+    """What a store's `list` answers: a page of a table, in the order of the names.
+
+    field: the list of the page. adaptor: reads a stored record for the filters.
+    Raises InvalidArgument for a filter or a limit that is none.
+    """
+    check_limit(limit)
+    matches = record_test(parse_filters(filters), adaptor)
+    return metadata.read(
+        lambda view: encoded_page(
+            page,
+            field,
+            view.scan(table, namespace, after=after),
+            limit=limit,
+            matches=matches,
+        )
+    )
 
 
 def encoded_page(

@@ -1,18 +1,19 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What the record stores share when they write.
+"""What the record stores share when they write and delete.
 
-One record, its canonical bytes, and the edges that its labels state. What a record
-means is the store's matter.
+One record, its canonical bytes, the edges that its labels state, and the policy that
+a deletion waits for. What a record means is the store's matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from pluggd.errors import InvalidArgument
+from pluggd.errors import FailedPrecondition, InvalidArgument
 from pluggd.model.record import Record, encode
 from pluggd.model.references import references
+from pluggd.services.gc import Gc
 from pluggd.services.metadata import Edge, Node
 
 
@@ -46,3 +47,19 @@ def label_edges(namespace: str, labels: Mapping[str, str]) -> list[Edge]:
         Edge(Node(found.type, namespace, found.key), back=found.back)
         for found in references(labels)
     ]
+
+
+def sync_policy(sync: bool, find_gc: Callable[[], Gc | None], what: str) -> Gc | None:
+    """The policy that a deletion with `sync` waits for; None without.
+
+    Raises FailedPrecondition, beginning with `what`, when there is no policy.
+    """
+    if not sync:
+        return None
+    gc = find_gc()
+    if gc is None:
+        raise FailedPrecondition(
+            f"{what}: sync needs a garbage collection policy, and none is loaded; "
+            "delete without sync: failed precondition"
+        )
+    return gc
