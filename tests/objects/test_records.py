@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pytest
 
-from pluggd.errors import InvalidArgument
+from pluggd.errors import FailedPrecondition, InvalidArgument
 from pluggd.model.record import encode
 from pluggd.model.types import Descriptor
-from pluggd.objects.records import check_text, label_edges, stored_form
+from pluggd.objects.records import check_text, label_edges, stored_form, sync_policy
 from pluggd.services.images import Image
 from pluggd.services.metadata import Edge, Node
 
@@ -53,3 +53,19 @@ def test_labels_become_edges_in_their_namespace() -> None:
         Edge(Node("content", "ns", "sha256:a")),
         Edge(Node("snapshot/native", "ns", "s")),
     ]
+
+
+def test_a_deletion_that_waits_for_nobody_is_refused_with_the_way_out() -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        sync_policy(True, lambda: None, 'image "x"')
+    assert str(caught.value) == (
+        'image "x": sync needs a garbage collection policy (pluggd.gc.v1), and none is '
+        "running; delete without sync, or enable one: failed precondition"
+    )
+
+
+def test_a_deletion_without_sync_asks_for_no_policy() -> None:
+    def unasked() -> None:
+        raise AssertionError("not asked")
+
+    assert sync_policy(False, unasked, "x") is None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pluggd.errors import FailedPrecondition, InvalidArgument
 from pluggd.model.record import Record, encode
 from pluggd.model.references import references
-from pluggd.services.gc import Gc
+from pluggd.services.gc import GC, Gc
 from pluggd.services.metadata import Edge, Node
 
 
@@ -59,7 +59,7 @@ def sync_policy(sync: bool, find_gc: Callable[[], Gc | None], what: str) -> Gc |
     gc = find_gc()
     if gc is None:
         raise FailedPrecondition(
-            f"{what}: sync needs a garbage collection policy, and none is loaded; "
-            "delete without sync: failed precondition"
+            f"{what}: sync needs a garbage collection policy ({GC.name}), and none is "
+            "running; delete without sync, or enable one: failed precondition"
         )
     return gc
