@@ -279,6 +279,7 @@ class Running:
         self.dispatcher = dispatcher
         self.toy = toy
         self.stop = trio.Event()
+        self.hurry = trio.Event()
         self.stopped = trio.Event()
         self.cancel: Callable[[], None] = lambda: None
         self._clients: list[RawClient] = []
@@ -333,6 +334,7 @@ async def running(
             dispatcher,
             stop=server.stop,
             grace=grace,
+            hurry=server.hurry,
             task_status=task_status,
         )
         server.stopped.set()

@@ -117,6 +117,14 @@ def test_a_table_where_a_value_belongs_is_told(tmp_path: Path) -> None:
         ("stop_deadline = 0", "config.toml:1: stop_deadline: must be more than 0"),
         ("[rpc]\nmode = 660", "config.toml:2: rpc.mode: must be between 0o000 and"),
         ("[rpc]\ngrace = -1", "config.toml:2: rpc.grace: must not be negative"),
+        (
+            "[rpc.limits]\ndepth = 5000",
+            "config.toml:2: rpc.limits.depth: must not be more than 1024",
+        ),
+        (
+            "[rpc.limits]\nqueued_max = 20000000",
+            "config.toml:2: rpc.limits.queued_max: must be at least queued and message",
+        ),
         ("[rpc.limits]\ndepth = 0", "config.toml:2: rpc.limits.depth: must be more"),
         (
             '[[rpc.access.rules]]\nuids = ["root"]',

@@ -685,6 +685,23 @@ async def test_stop_answers_what_does_not_end(
         assert trio.current_time() < 1000
 
 
+async def test_hurry_ends_the_grace_and_still_answers(
+    form: Form, tmp_path: Path
+) -> None:
+    async with running(form, tmp_path, grace=3600) as server:
+        client = await server.connect()
+        await client.send(client.request("toy.v1.sleep", {"seconds": 3600}))
+        await client.result("toy.v1.get", name="p")
+        server.stop.set()
+        await trio.testing.wait_all_tasks_blocked()
+        server.hurry.set()
+        response = await client.response()
+        assert response.error == "unavailable: the daemon is stopping"
+        assert await client.message() is None
+        with trio.fail_after(10):
+            await server.stopped.wait()
+
+
 async def test_a_cancelled_server_leaves_no_descriptor(
     form: Form, tmp_path: Path
 ) -> None:

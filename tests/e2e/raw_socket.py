@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -160,11 +160,16 @@ class DaemonProcess:
     def log(self) -> str:
         return self.log_file.read_text()
 
-    def spawn(self, before: Callable[[], None] | None = None) -> None:
-        """Start it, and do not wait. before: run in the new process."""
+    def spawn(
+        self,
+        before: Callable[[], None] | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        """Start it, and do not wait. before: run in the new process. flags: more of
+        them, of which the last counts."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                self.arguments,
+                [*self.arguments, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

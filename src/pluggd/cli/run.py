@@ -66,7 +66,7 @@ async def _run(configuration: Configuration, found: Sequence[Found], log: Log) -
     refused: PluggdError | None = None
     daemon = Daemon(configuration, found, log=log, stuck=_leave)
     async with trio.open_nursery() as nursery:
-        with handled(daemon, nursery):
+        with handled(daemon, nursery, at_the_end=True):
             try:
                 await daemon.run()
             except PluggdError as error:

@@ -23,6 +23,7 @@ from pluggd.core.discovery import Found
 from pluggd.core.settings import Settings, short_kind
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record, convert
+from pluggd.wire.limits import NATIVE_DEPTH
 
 R = TypeVar("R", bound=Record)
 
@@ -238,6 +239,19 @@ def _rules(settings: Settings, sources: Sources) -> list[str]:
             ("rpc", "limits", name),
             "must be more than 0",
         )
+    limits = settings.rpc.limits
+    rule(
+        limits.depth <= NATIVE_DEPTH,
+        ("rpc", "limits", "depth"),
+        f"must not be more than {NATIVE_DEPTH}",
+    )
+    rule(
+        limits.queued_max >= limits.queued + limits.message_size,
+        ("rpc", "limits", "queued_max"),
+        f"must be at least queued and message_size together "
+        f"({limits.queued + limits.message_size}), or the connection would be cut for "
+        f"one result of that size",
+    )
     return problems
 
 

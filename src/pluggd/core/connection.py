@@ -335,6 +335,9 @@ class Connection:
 
     async def _run(self, call: ActiveCall) -> None:
         method = call.method
+        # For the tree of tasks that SIGUSR1 asks for.
+        task = trio.lowlevel.current_task()
+        task.name = f"{method.name}, request {self.session.id}.{call.msgid}"
         fds: tuple[int, ...] = ()
         try:
             try:

@@ -7,6 +7,7 @@ For the operator whose daemon hangs: the lines name plugins, and a stack says wh
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Iterator
 
@@ -18,6 +19,9 @@ from pluggd.services.metadata import METADATA
 
 DEPTH = 4
 """Frames of each task that are shown: where it waits, and on whose behalf."""
+
+_TRAPS = inspect.getfile(trio.lowlevel.wait_task_rescheduled)
+"""Where every wait ends, which says nothing about any."""
 
 
 async def dump(daemon: Daemon) -> None:
@@ -50,6 +54,8 @@ def task_lines(task: trio.lowlevel.Task, depth: int = 0) -> Iterator[str]:
 
 def _frames(task: trio.lowlevel.Task) -> Iterator[traceback.FrameSummary]:
     for frame, line in task.iter_await_frames():
+        if frame.f_code.co_filename == _TRAPS:
+            continue
         yield traceback.FrameSummary(
             frame.f_code.co_filename, line, frame.f_code.co_name, lookup_line=False
         )

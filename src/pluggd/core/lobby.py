@@ -69,16 +69,26 @@ class Lobby:
         if self._changed:
             self._changed.unpark_all()
 
-    async def stop(self, grace: float) -> None:
-        """Let calls in flight end within `grace` seconds, answer the rest, and wait a
-        moment for the answers to leave. The listener is closed already."""
+    async def stop(self, grace: float, hurry: trio.Event | None = None) -> None:
+        """Let calls in flight end within `grace` seconds or until `hurry` is set, answer
+        the rest, and wait a moment for the answers to leave. The listener is closed
+        already."""
         for connection in list(self.connections):
             connection.stop()
-        with trio.move_on_after(grace):
-            while any(connection.calls for connection in self.connections):
-                await self._changed.park()
+        async with trio.open_nursery() as nursery:
+            if hurry is not None:
+                nursery.start_soon(_cancel_after, hurry, nursery.cancel_scope)
+            with trio.move_on_after(grace):
+                while any(connection.calls for connection in self.connections):
+                    await self._changed.park()
+            nursery.cancel_scope.cancel()
         for connection in list(self.connections):
             connection.abandon()
         with trio.move_on_after(LAST_WORDS):
             while any(connection.outbox.size for connection in self.connections):
                 await self._changed.park()
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

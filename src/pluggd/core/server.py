@@ -59,13 +59,15 @@ async def serve(
     busy: Callable[[], bool] | None = None,
     stop: trio.Event | None = None,
     grace: float = GRACE,
+    hurry: trio.Event | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop` is set, then let calls in flight end and return.
 
     The listener listens already; it is closed here, at the start of the stop. busy: whether
     threads have work to do. grace: seconds for calls in flight; when they have passed,
-    calls are answered `unavailable`. Cancellation ends everything at once.
+    or `hurry` is set, calls are answered `unavailable`. Cancellation ends everything at
+    once.
     """
     reactor = _Reactor(listener, dispatcher, busy)
     try:
@@ -76,7 +78,7 @@ async def serve(
             task_status.started()
             await (stop if stop is not None else trio.Event()).wait()
             reactor.close_listener()
-            await reactor.lobby.stop(grace)
+            await reactor.lobby.stop(grace, hurry)
             nursery.cancel_scope.cancel()
     finally:
         reactor.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -105,29 +106,21 @@ class Services:
         grace, or none when the daemon is hurried."""
         stop = trio.Event()
 
-        async def run(task_status: trio.TaskStatus[None]) -> None:
-            async with trio.open_nursery() as hurrying:
-                hurrying.start_soon(self._when_hurried, hurrying.cancel_scope)
-                await serve(
-                    listener,
-                    self.dispatcher,
-                    busy=self._busy(),
-                    stop=stop,
-                    grace=self._settings.rpc.grace,
-                    task_status=task_status,
-                )
-                hurrying.cancel_scope.cancel()
-
+        run = partial(
+            serve,
+            listener,
+            self.dispatcher,
+            busy=self._busy(),
+            stop=stop,
+            grace=self._settings.rpc.grace,
+            hurry=self.hurry,
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(run, name="server")
             try:
                 yield
             finally:
                 stop.set()
-
-    async def _when_hurried(self, scope: trio.CancelScope) -> None:
-        await self.hurry.wait()
-        scope.cancel()
 
     def _busy(self) -> Callable[[], bool]:
         """Whether threads have work that somebody waits for: then the server gives way,

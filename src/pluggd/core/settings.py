@@ -34,7 +34,8 @@ class LimitSettings(Record, frozen=True):
     """Bytes that wait for a connection that reads slowly, at which its requests are no
     longer read and its streams wait."""
     queued_max: int = 64 << 20
-    """Bytes that wait for a connection that reads slowly, at which it is closed."""
+    """Bytes that wait for a connection that reads slowly, at which it is closed; at
+    least `queued` and `message_size` together."""
     connections: int = 4096
     """Connections at a time."""
 

@@ -31,8 +31,14 @@ UNHEARD = 2.0
 
 
 @contextmanager
-def handled(daemon: Daemon, nursery: trio.Nursery) -> Generator[None]:
-    """Handle signals for one daemon; only in the main thread, inside trio."""
+def handled(
+    daemon: Daemon, nursery: trio.Nursery, *, at_the_end: bool = False
+) -> Generator[None]:
+    """Handle signals for one daemon; only in the main thread, inside trio.
+
+    at_the_end: whether the process ends with the block. Then a request to stop that
+    comes later is ignored: it must not turn a clean end into death by a signal.
+    """
     token = trio.lowlevel.current_trio_token()
     asked = 0
     unheard_since: float | None = None
@@ -75,4 +81,5 @@ def handled(daemon: Daemon, nursery: trio.Nursery) -> Generator[None]:
         yield
     finally:
         for number, previous in before.items():
-            signal.signal(number, previous)
+            last = at_the_end and number in STOP
+            signal.signal(number, signal.SIG_IGN if last else previous)

@@ -37,6 +37,7 @@ async def serve_streams(
     busy: Callable[[], bool] | None = None,
     stop: trio.Event | None = None,
     grace: float = GRACE,
+    hurry: trio.Event | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """As `server.serve`. `busy` is not looked at: trio's own loop leaves threads time."""
@@ -52,7 +53,7 @@ async def serve_streams(
             accepting.cancel()
             trio.lowlevel.notify_closing(listener)
             listener.close()
-        await lobby.stop(grace)
+        await lobby.stop(grace, hurry)
         nursery.cancel_scope.cancel()
 
 
