@@ -35,16 +35,15 @@ class Config(Record, frozen=True):
     """Hash a blob before each `read`, `fetch` and `open`, as if `verify` were asked for.
     Costs a full read of the blob each time. Default false."""
 
-
-def check_config(config: Config) -> None:
-    """Raises InvalidArgument naming the key, its value and its range."""
-    if config.ingest_expiry < 60:
-        raise InvalidArgument(
-            f"ingest_expiry = {config.ingest_expiry}: must be at least 60 seconds: "
-            f"invalid argument"
-        )
-    if not MIN_CHUNK <= config.chunk_size <= MAX_CHUNK:
-        raise InvalidArgument(
-            f"chunk_size = {config.chunk_size}: must be from {MIN_CHUNK} to "
-            f"{MAX_CHUNK} bytes: invalid argument"
-        )
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument naming the key, its value and its range."""
+        if self.ingest_expiry < 60:
+            raise InvalidArgument(
+                f"ingest_expiry = {self.ingest_expiry}: must be at least 60 seconds: "
+                f"invalid argument"
+            )
+        if not MIN_CHUNK <= self.chunk_size <= MAX_CHUNK:
+            raise InvalidArgument(
+                f"chunk_size = {self.chunk_size}: must be from {MIN_CHUNK} to "
+                f"{MAX_CHUNK} bytes: invalid argument"
+            )

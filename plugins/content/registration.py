@@ -18,7 +18,7 @@ from pluggd.services.namespaces import NAMESPACES
 from plugins.content.catalog import Catalog
 from plugins.content.cleaning import Cleaner
 from plugins.content.committing import Committer
-from plugins.content.config import Config, check_config
+from plugins.content.config import Config
 from plugins.content.disk import Disk
 from plugins.content.ingests import Ingests
 from plugins.content.locks import DigestGuards, RefLocks
@@ -34,7 +34,6 @@ from plugins.content.writing import Writer
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
     config = ctx.config
-    check_config(config)
     metadata = ctx.get(METADATA)
     for table in TABLES:
         await metadata.open_table(table)

@@ -30,6 +30,15 @@ class Config(Record, frozen=True):
     backlog_bytes: int = 8 * 1024 * 1024
     """How many bytes these may have."""
 
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument naming the key."""
+        limits(self)
+        if self.backlog_events < 1:
+            raise InvalidArgument(
+                f"backlog_events = {self.backlog_events}: must be at least 1: "
+                f"invalid argument"
+            )
+
 
 def limits(config: Config) -> Limits:
     """What the log may hold. Raises InvalidArgument naming the key."""

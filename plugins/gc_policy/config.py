@@ -37,6 +37,11 @@ class Config(Record, frozen=True):
     """A collection later than this after the last full one marks everything from the
     roots, which finds cycles and checks the index of references. "0s": only on request."""
 
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument naming the key."""
+        for key in ("schedule_delay", "startup_delay", "full_interval"):
+            seconds(key, getattr(self, key))
+
 
 def settings(config: Config) -> Settings:
     """The policy's settings. Raises InvalidArgument naming the key."""

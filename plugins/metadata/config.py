@@ -25,13 +25,12 @@ class Config(Record, frozen=True):
     """Bytes of disk kept allocated ahead of the data, so that deletions and collection
     still work when the disk is full. 0: none. Default 8 MiB."""
 
-
-def check_config(config: Config) -> None:
-    """Raises InvalidArgument naming the key, its value and its range."""
-    if config.map_size < _SMALLEST_MAP:
-        raise InvalidArgument(
-            f"map_size is {config.map_size}, it must be at least {_SMALLEST_MAP}"
-        )
-    for name in ("quota_bytes", "reserve_bytes"):
-        if getattr(config, name) < 0:
-            raise InvalidArgument(f"{name} is negative: use 0 for none")
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument naming the key, its value and its range."""
+        if self.map_size < _SMALLEST_MAP:
+            raise InvalidArgument(
+                f"map_size is {self.map_size}, it must be at least {_SMALLEST_MAP}"
+            )
+        for name in ("quota_bytes", "reserve_bytes"):
+            if getattr(self, name) < 0:
+                raise InvalidArgument(f"{name} is negative: use 0 for none")

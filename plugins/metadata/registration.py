@@ -14,7 +14,7 @@ from pluggd.objects.tables import TABLES
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.metadata import METADATA, Metadata
 from plugins.metadata.child import ChildFailed, run
-from plugins.metadata.config import Config, check_config
+from plugins.metadata.config import Config
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.store import LmdbMetadata
 
@@ -22,7 +22,6 @@ from plugins.metadata.store import LmdbMetadata
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Metadata]:
     config = ctx.config
-    check_config(config)
     path = ctx.root / "meta"
     ctx.export("path", str(path / DATA))
     environment = Environment(path, config.map_size)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record
 
 
@@ -24,3 +25,12 @@ class Config(Record, frozen=True):
 
     lease_expiry: int = 86_400
     """Seconds after which a transfer that died lets go of what it holds. Default one day."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument naming the key, its value and its range."""
+        for key in self.__struct_fields__:
+            value = getattr(self, key)
+            if value < 1:
+                raise InvalidArgument(
+                    f"{key} = {value}: must be at least 1: invalid argument"
+                )

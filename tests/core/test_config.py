@@ -17,6 +17,7 @@ from pluggd.core.discovery import Found
 from pluggd.core.failure import Failure
 from pluggd.core.settings import Settings
 from pluggd.core.toml_text import default_text, dump_text
+from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record, replace
 from pluggd.plugin import Context, Registration
 from pluggd.services.kind import Kind
@@ -103,6 +104,25 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert len(problems(tmp_path, text)) == 3
 
 
+def test_values_that_mean_nothing_are_told_with_those_of_plugins(
+    tmp_path: Path,
+) -> None:
+    class Fussy(Record, frozen=True):
+        size: int = 1
+
+        def __post_init__(self) -> None:
+            if self.size < 1:
+                raise InvalidArgument(f"size = {self.size}: must be at least 1")
+
+    uri = "test.fussy.v1.x"
+    text = f'[log]\nlevel = "loud"\n[select]\nx = "y"\n[plugins."{uri}"]\nsize = 0\n'
+    assert problems(tmp_path, text, [plugin("fussy", config=Fussy)]) == [
+        "config.toml:2: log.level: 'loud' is none of debug, info, warning, error",
+        f'config.toml:6: plugins."{uri}": size = 0: must be at least 1',
+        'config.toml:4: select.x: there is no kind "x"',
+    ]
+
+
 def test_a_table_where_a_value_belongs_is_told(tmp_path: Path) -> None:
     assert problems(tmp_path, "rpc = 4") == [
         "config.toml:1: rpc: expected a table, got int"
@@ -130,6 +150,10 @@ def test_a_table_where_a_value_belongs_is_told(tmp_path: Path) -> None:
             '[[rpc.access.rules]]\nuids = ["root"]',
             "config.toml:2: rpc.access.rules.0.uids: expected int, got str at [0]",
         ),
+        (
+            '[rpc.access]\ndefault = "allwo"',
+            "config.toml:2: rpc.access.default: 'allwo' is none of allow, deny",
+        ),
     ],
 )
 def test_a_value_out_of_range_is_told(tmp_path: Path, text: str, problem: str) -> None:
@@ -153,6 +177,12 @@ def test_a_plugin_that_does_not_exist_is_told_with_a_guess(
     assert (
         'there is no plugin "test.stor.v1.x", did you mean "test.store.v1.x"?' in told
     )
+
+
+@pytest.mark.parametrize("name", ["store", "test.store.v1"])
+def test_a_kind_where_a_uri_belongs_is_guessed(tmp_path: Path, name: str) -> None:
+    (told,) = problems(tmp_path, f'disabled_plugins = ["{name}"]')
+    assert told.endswith('did you mean "test.store.v1.x"?')
 
 
 def test_it_is_a_warning_when_a_module_could_not_be_loaded(tmp_path: Path) -> None:

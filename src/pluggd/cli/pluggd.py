@@ -127,14 +127,18 @@ def _configured(
     file: Path | None, flags: dict[tuple[str, ...], Any]
 ) -> tuple[Sources, Configuration, list[Found]]:
     from pluggd.core.config import configure, settings_of
-    from pluggd.core.config_files import load
+    from pluggd.core.config_files import ConfigError, load
     from pluggd.core.discovery import discover
     from pluggd.errors import InvalidArgument
 
     try:
         sources = load(file, flags)
         settings = settings_of(sources)
-        found = discover([Path(directory) for directory in settings.plugin_dirs])
+        try:
+            found = discover([Path(directory) for directory in settings.plugin_dirs])
+        except InvalidArgument as error:
+            text = error.message.removesuffix(": invalid argument")
+            raise ConfigError([f"{sources.where(('plugin_dirs',))}: {text}"]) from None
         return sources, configure(sources, settings, found), found
     except InvalidArgument as error:
         _fail(error.message, EXIT_CONFIG)

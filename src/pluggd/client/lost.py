@@ -7,6 +7,10 @@ Both are `unavailable`, as a daemon that is down would say if it could.
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+
 from pluggd.errors import Unavailable
 
 
@@ -24,7 +28,17 @@ def reason(error: OSError) -> str:
 
 
 def connect_failed(address: str, error: OSError) -> ConnectFailed:
-    return ConnectFailed(f"cannot connect to {address}: {reason(error)}")
+    why = reason(error)
+    if error.errno == errno.ECONNREFUSED and not _is_socket(address):
+        why = "it is not a socket"
+    return ConnectFailed(f"cannot connect to {address}: {why}")
+
+
+def _is_socket(address: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(address).st_mode)
+    except OSError:
+        return True  # gone just now, or in nobody's reach: what was said before stands
 
 
 def connection_lost(address: str, why: str) -> ConnectionLost:

@@ -53,14 +53,11 @@ class Configuration:
 
 
 def settings_of(sources: Sources) -> Settings:
-    """The options of the daemon. Raises ConfigError with all mistakes in them; the
-    sections of plugins are looked at by `configure`."""
+    """The options of the daemon, keys and types checked. Raises ConfigError with all
+    mistakes in them; what the values mean is looked at by `configure`."""
     problems: list[str] = []
     settings = check(Settings, sources.data, (), sources, problems)
     if settings is None:
-        raise ConfigError(problems)
-    problems += _rules(settings, sources)
-    if problems:
         raise ConfigError(problems)
     return settings
 
@@ -80,7 +77,7 @@ def configure(
             nameless.append(one.name)
         else:
             known.setdefault(one.uri, one)
-    problems: list[str] = []
+    problems = _rules(settings, sources)
     unknown = _unknown_uris(settings, sources, known)
     records: dict[str, Record] = {}
     for uri, one in known.items():
@@ -141,9 +138,17 @@ def check(
         return None
     try:
         return convert(table, type_)
-    except InvalidArgument as error:
-        problems.append(_problem(sources, prefix, error.message))
+    except InvalidArgument as error:  # of the record's own __post_init__
+        problems.append(_blame(type_, prefix, error.message, sources))
         return None
+
+
+def _blame(type_: type[Record], prefix: Key, text: str, sources: Sources) -> str:
+    """The text of a record that refuses its values begins with the key at fault."""
+    name = text.partition(" ")[0].rstrip(":")
+    key = (*prefix, name) if name in type_.__struct_fields__ else prefix
+    text = text.removesuffix(": invalid argument")
+    return f"{sources.where(key)}: {dotted(prefix)}: {text}"
 
 
 def _check_fields(
@@ -176,9 +181,13 @@ def _check_fields(
                 check(element, one, (*key, str(index)), sources, problems)
             continue
         try:
-            convert(value, hints[name])
+            convert(value, hint)
         except InvalidArgument as error:
-            problems.append(_problem(sources, key, _plain(error.message)))
+            text = _plain(error.message)
+            if typing.get_origin(hint) is typing.Literal:
+                words = ", ".join(map(str, typing.get_args(hint)))
+                text = f"{value!r} is none of {words}"
+            problems.append(_problem(sources, key, text))
 
 
 def _plain(text: str) -> str:
@@ -255,6 +264,15 @@ def _rules(settings: Settings, sources: Sources) -> list[str]:
     return problems
 
 
+def _by_kind(name: str, known: Mapping[str, Found]) -> str:
+    """`, did you mean "x"?` for who wrote a kind, or its short name, for a URI."""
+    for uri, one in known.items():
+        kind = one.registration.provides.name if one.registration is not None else ""
+        if name in (kind, short_kind(kind)):
+            return f', did you mean "{uri}"?'
+    return ""
+
+
 def _unknown_uris(
     settings: Settings, sources: Sources, known: Mapping[str, Found]
 ) -> list[str]:
@@ -266,7 +284,8 @@ def _unknown_uris(
                 _problem(
                     sources,
                     key,
-                    f'there is no plugin "{uri}"' + did_you_mean(uri, known),
+                    f'there is no plugin "{uri}"'
+                    + (did_you_mean(uri, known) or _by_kind(uri, known)),
                 )
             )
 

@@ -157,12 +157,12 @@ async def running_daemon(
             log = make_log(stream=stack.enter_context(log_file.open("a", buffering=1)))
             sources = load(file, places)
             settings = settings_of(sources)
-            log.logger.setLevel(settings.log.level.upper())
             found = [
                 *discover([Path(one) for one in settings.plugin_dirs], bundled=bundled),
                 *(Found(one.uri, one.uri, "test", one) for one in plugins),
             ]
             configuration = configure(sources, settings, found)
+            log.logger.setLevel(settings.log.level.upper())
             daemon = Daemon(configuration, found, log=log, stuck=_complain)
             running = _in_process(daemon, address, log_file, log)
         yield await stack.enter_async_context(running)

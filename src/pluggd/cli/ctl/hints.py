@@ -16,6 +16,11 @@ def hint(error: PluggdError) -> str:
                 "The socket belongs to another user or group: run as one of them, or "
                 "set the owner, group and mode in the daemon's config."
             )
+        if "not a socket" in error.message:
+            return (
+                "The address is the socket file: pluggd.sock in the daemon's state "
+                "directory unless configured (--address or PLUGGD_ADDRESS)."
+            )
         return (
             "Is the daemon running? Start it with: pluggd run   "
             "(another socket: --address or PLUGGD_ADDRESS)"
