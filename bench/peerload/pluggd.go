@@ -58,11 +58,11 @@ func (r *fdReader) Read(b []byte) (int, error) {
 	}
 	oob := make([]byte, syscall.CmsgSpace(4*16))
 	n, on, _, _, err := r.c.ReadMsgUnix(b, oob)
-	if err != nil || on == 0 {
-		if n == 0 && err == nil {
-			err = io.EOF
-		}
-		return n, err
+	if err != nil {
+		return 0, err // n is -1 then
+	}
+	if n == 0 && on == 0 {
+		return 0, io.EOF
 	}
 	msgs, err := syscall.ParseSocketControlMessage(oob[:on])
 	if err != nil {
