@@ -90,8 +90,11 @@ class Exchange:
         return since
 
     async def after(self, cursor: int) -> Page:
-        """The events after a cursor, as many as fit a page; empty at the end."""
-        await trio.lowlevel.checkpoint()
+        """The events after a cursor, as many as fit a page; empty at the end.
+
+        Waits only for what is read from the log: whoever reads page after page lets
+        others have their turn in between, as `arrival` does.
+        """
         items = self.tail.after(cursor, PAGE_EVENTS)
         if items is None:
             self.log_reads += 1
@@ -99,7 +102,9 @@ class Exchange:
         return Page(items[-1].seq if items else cursor, items=items)
 
     async def arrival(self, cursor: int) -> None:
-        """Wait until there is an event after the cursor."""
+        """Wait until there is an event after the cursor; others have their turn."""
+        if self.tail.last > cursor:
+            await trio.lowlevel.checkpoint()
         while self.tail.last <= cursor:
             await self._waiting.park()
 

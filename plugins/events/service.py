@@ -128,6 +128,7 @@ class EventService:
         gap = None
         size = 0
         while True:
+            await trio.lowlevel.checkpoint()
             page = await self._exchange.after(cursor)
             if page.gap is not None:
                 if events:

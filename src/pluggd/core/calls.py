@@ -50,7 +50,7 @@ class SendStream:
 
     def __init__(self, line: Line, msgid: int, schema: Stream) -> None:
         self._line = line
-        self._msgid = msgid
+        self._head = encode_item(msgid, b"")
         self._credit = schema.credit
         self._chunk = schema.chunk
         self._closed = False
@@ -62,7 +62,12 @@ class SendStream:
         Raises trio.BrokenResourceError when the call is over.
         """
         if type(value) is Encoded:
-            await self._send(value.data)  # pyright: ignore[reportUnknownMemberType]
+            # Events come this way, once for each subscriber: no second coroutine.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if self._closed or self._credit <= 0 or self._line.congested:
+                await self._room()
+            self._credit -= 1
+            self._line.send(self._head + value.data)  # pyright: ignore[reportUnknownMemberType]
         elif self._chunk and len(value) > self._chunk:
             view = memoryview(value)
             for start in range(0, len(view), self._chunk):
@@ -72,6 +77,12 @@ class SendStream:
 
     async def _send(self, raw: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
+        await self._room()
+        self._credit -= 1
+        self._line.send(self._head + raw)
+
+    async def _room(self) -> None:
+        """Wait until one more item may be sent."""
         while True:
             if self._closed:
                 raise trio.BrokenResourceError("the caller is gone")
@@ -80,9 +91,7 @@ class SendStream:
             elif self._line.congested:
                 await self._line.drained()
             else:
-                break
-        self._credit -= 1
-        self._line.send(encode_item(self._msgid, raw))
+                return
 
     def add_credit(self, count: int) -> None:
         self._credit = min(self._credit + count, MAX_CREDIT)
