@@ -383,3 +383,74 @@ async def test_strict_refuses_for_any_plugin_that_is_not_ok(tmp_path: Path) -> N
     with pytest.raises(StartRefused, match=r"test.mmm.v1.x: skipped: not here"):
         async with daemon_with(tmp_path, body, config={"strict": True}):
             pass
+
+
+# --- a registration that is wrong
+
+BAD_SERVICES = {
+    "must be declared async def": """
+    class Bad:
+        @rpc(result="x")
+        def get(self) -> str: ...
+    """,
+    "needs a type": """
+    class Bad:
+        @rpc()
+        async def get(self, *, name) -> None: ...
+    """,
+    "must be keyword-only": """
+    class Bad:
+        @rpc()
+        async def get(self, name: str) -> None: ...
+    """,
+    "name 'Nowhere' is not defined": """
+    class Bad:
+        @rpc()
+        async def get(self, *, name: "Nowhere") -> None: ...
+    """,
+}
+BAD_REGISTRATIONS = {
+    "requires must be a tuple of kinds, as in requires=(IMAGES,)": (
+        'provides=kind("mmm"), id="x", start=start, requires=kind("q")'
+    ),
+    "wants must be a tuple": 'provides=kind("mmm"), id="x", start=start, wants="q.v1"',
+    "must be an async context manager: decorate it": (
+        'provides=kind("mmm"), id="x", start=start.__wrapped__'
+    ),
+    "start must be callable": 'provides=kind("mmm"), id="x", start=3',
+    "config must be a Record": 'provides=kind("mmm"), id="x", start=start, config=3',
+}
+
+
+@pytest.mark.parametrize("text", BAD_SERVICES)
+async def test_a_service_that_cannot_be_served_fails_alone(
+    tmp_path: Path, text: str
+) -> None:
+    body = "from pluggd.services.rpc import rpc\n" + textwrap.dedent(BAD_SERVICES[text])
+    register = """
+@hookimpl
+def pluggd_register():
+    return Registration(provides=Kind("test.mmm.v1", Bad), id="x", start=start)
+"""
+    good = textwrap.dedent(GOOD)
+    async with daemon_with(tmp_path, body + good, register=register) as running:
+        assert info(running).status == "failed"
+        assert text in info(running).reason
+        assert "Traceback" not in running.log_text
+        error = running.daemon.services.dispatcher.services()["mmm.v1"]
+        assert error is not None
+        assert text in error.message
+
+
+@pytest.mark.parametrize("text", BAD_REGISTRATIONS)
+async def test_a_wrong_registration_fails_alone(tmp_path: Path, text: str) -> None:
+    arguments = BAD_REGISTRATIONS[text]
+    register = f"""
+@hookimpl
+def pluggd_register():
+    return Registration({arguments})
+"""
+    config = {"plugins": {"test.mmm.v1.x": {"some": "option"}}}
+    async with daemon_with(tmp_path, GOOD, register=register, config=config) as running:
+        assert info(running).status == "failed"
+        assert text in info(running).reason

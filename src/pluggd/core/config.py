@@ -181,7 +181,7 @@ def _check_fields(
                 check(element, one, (*key, str(index)), sources, problems)
             continue
         try:
-            convert(value, hint)
+            convert(value, hints[name])
         except InvalidArgument as error:
             text = _plain(error.message)
             if typing.get_origin(hint) is typing.Literal:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import types
@@ -23,16 +24,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pluggy
 
+from pluggd.core.arguments import Arguments
 from pluggd.core.failure import Failure, failure_of
 from pluggd.errors import InvalidArgument, PluggdError
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import Record
 from pluggd.plugin import ENTRY_POINT_GROUP, PROJECT, PluggdSpec, Registration
 from pluggd.services.kind import Kind
+from pluggd.services.schema import service_schema
 
 BUNDLED_PACKAGE = "plugins"
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.v[0-9]+")
@@ -264,12 +267,19 @@ def _ask(
         registration: Registration[Any, Any] = one
         try:
             _validate(registration)
-        except (PluggdError, TypeError) as error:
-            failure = failure_of(error)
-            checked.append((registration, Failure(failure.reason, failure.code)))
+        except Exception as error:  # noqa: BLE001 - whatever an author may write
+            text = error.message if isinstance(error, PluggdError) else str(error)
+            # Only what names the plugin is kept: the rest may be of any type.
+            kind = Kind(registration.provides.name, object)
+            named = Registration(kind, registration.id, _no_start)
+            checked.append((named, Failure(text, "invalid_argument")))
         else:
             checked.append((registration, None))
     return checked
+
+
+def _no_start(context: object) -> NoReturn:
+    raise AssertionError(f"a registration that is wrong is not started ({context})")
 
 
 def _require_registration(value: object, name: str) -> None:
@@ -289,12 +299,18 @@ def _require_registration(value: object, name: str) -> None:
 
 
 def _validate(registration: Registration[Any, Any]) -> None:
-    validate_identifier(registration.id)
-    kinds: tuple[Any, ...] = (
-        registration.provides,
-        *registration.requires,
-        *registration.wants,
-    )
+    try:
+        validate_identifier(registration.id)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"id: {error.message}") from None
+    given: dict[str, Any] = vars(registration)
+    for field in ("requires", "wants"):
+        if not isinstance(given[field], (tuple, list)):
+            raise InvalidArgument(
+                f"plugin {registration.uri}: {field} must be a tuple of kinds, as in"
+                f" {field}=(IMAGES,), not {given[field]!r}: invalid argument"
+            )
+    kinds: list[Any] = [registration.provides, *given["requires"], *given["wants"]]
     for kind in kinds:
         if not isinstance(kind, Kind):
             raise InvalidArgument(
@@ -322,6 +338,26 @@ def _validate(registration: Registration[Any, Any]) -> None:
         raise InvalidArgument(
             f"plugin {registration.uri}: start must be callable: invalid argument"
         )
+    for wrong in (inspect.isasyncgenfunction, inspect.iscoroutinefunction):
+        if wrong(registration.start):
+            raise InvalidArgument(
+                f"plugin {registration.uri}: start must be an async context manager:"
+                " decorate it with @asynccontextmanager: invalid argument"
+            )
+    _validate_service(registration)
+
+
+def _validate_service(registration: Registration[Any, Any]) -> None:
+    """What the interface declares is served later; a mistake in it is found here, where
+    it is that plugin's alone."""
+    try:
+        for method in service_schema(registration.provides).methods:
+            Arguments(method)
+    except Exception as error:
+        raise InvalidArgument(
+            f"plugin {registration.uri}: its interface cannot be served: {error}:"
+            " invalid argument"
+        ) from error
 
 
 def reject_clashes(found: Iterable[Found], disabled: Iterable[str]) -> list[Found]:

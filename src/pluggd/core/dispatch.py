@@ -241,7 +241,8 @@ class Dispatcher:
         if service:
             self._check_up(service)
             if service not in self._services:
-                raise NotFound(f'service "{service}": not found')
+                hint = did_you_mean(service, self._services)
+                raise NotFound(f'service "{service}": not found{hint}')
             return [self._describe(service)]
         return [
             self._describe(n) for n in sorted(self._services) if n not in self._down

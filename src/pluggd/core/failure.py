@@ -8,6 +8,7 @@ enough to know where to look; the traceback goes to the log, once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import cast
 from pluggd.errors import PluggdError
 
 _CORE = os.path.dirname(__file__) + os.sep
+_CONTEXTLIB = getattr(contextlib, "__file__", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,6 @@ def _place(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<frozen ", _CORE))
+        if not frame.filename.startswith(("<frozen ", _CORE, _CONTEXTLIB))
     ]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

@@ -54,6 +54,14 @@ class Services:
         self._open = True
         for kind in self._kinds.values():
             self._choose(kind)
+        for row in self._table.rows:
+            # Whose interface is not even known, since the registration is wrong.
+            if row.registration is not None and row.kind not in self._kinds:
+                error = self._table.why_unavailable(row.kind)
+                if row.status is Status.FAILED:
+                    self.dispatcher.unavailable(
+                        row.registration.provides.service, error
+                    )
 
     def close(self) -> None:
         """What changes from now on is the daemon's stop and no news."""

@@ -183,6 +183,8 @@ def _method(
         parameter = signature.parameters[name]
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             raise TypeError(f"{where}: parameter {name} must be keyword-only")
+        if name not in hints:
+            raise TypeError(f"{where}: parameter {name} needs a type")
         type_ = hints[name]
         origin = get_origin(type_)
         if origin is Send:

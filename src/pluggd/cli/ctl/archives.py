@@ -9,6 +9,7 @@ pipes, and daemons that did not, get a stream.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
@@ -29,6 +30,8 @@ def take_in(app: App, file: str, arguments: Fields) -> None:
         else:
             source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, source)
+            if stat.S_ISDIR(os.fstat(source).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), file)
         progress = stack.enter_context(Progress())
         if _by_descriptor(app, source):
             call = stack.enter_context(
@@ -107,9 +110,13 @@ def _replacing(file: str) -> Generator[int]:
                 os.close(fd)
             return
     real = os.path.realpath(file)
-    fd, temporary = tempfile.mkstemp(
-        prefix=f".{os.path.basename(real)}.", dir=os.path.dirname(real)
-    )
+    try:
+        fd, temporary = tempfile.mkstemp(
+            prefix=f".{os.path.basename(real)}.", dir=os.path.dirname(real)
+        )
+    except OSError as error:
+        error.filename = file  # not the one that only we know
+        raise
     try:
         mask = os.umask(0)
         os.umask(mask)
