@@ -20,7 +20,7 @@ from pluggd.services import call
 from pluggd.services.envelope import Envelope
 from pluggd.services.events import EventBounds, EventItem, EventPage
 from pluggd.services.metadata import Metadata, Transaction
-from pluggd.services.rpc import Send
+from pluggd.services.rpc import Send, SendMany
 from plugins.events.exchange import Exchange
 
 LONGEST_WAIT = 60.0
@@ -76,8 +76,12 @@ class EventService:
                 if page.gap is not None:
                     gap = EventItem(gap=page.gap)
                     await out.send(Encoded(encode(gap), EventItem))
-                for item in page.matching(filter_):
-                    await out.send(item.encoded)
+                items = [item.encoded for item in page.matching(filter_)]
+                if isinstance(out, SendMany):
+                    await out.send_many(items)
+                else:
+                    for item in items:
+                        await out.send(item)
                 cursor = page.next
         except trio.BrokenResourceError:
             return  # nobody is listening any more

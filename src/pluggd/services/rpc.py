@@ -19,8 +19,8 @@ the descriptor travels as SCM_RIGHTS (docs/rpc.md).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any, NewType, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NewType, Protocol, TypeVar, runtime_checkable
 
 F = TypeVar("F", bound=Callable[..., Any])
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -40,6 +40,18 @@ class Send(Protocol[T_contra]):
     """
 
     async def send(self, value: T_contra, /) -> None: ...
+
+
+@runtime_checkable
+class SendMany(Protocol[T_contra]):
+    """A `Send` that takes several items at once for less; that of the server does.
+
+    The items arrive one by one, as from `send` of each.
+    """
+
+    async def send(self, value: T_contra, /) -> None: ...
+
+    async def send_many(self, values: Sequence[T_contra], /) -> None: ...
 
 
 class Receive(Protocol[T_co]):
