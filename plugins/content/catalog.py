@@ -122,7 +122,9 @@ class Catalog:
             file = replace(file, references=count, damaged=file.damaged and not fresh)
             txn.put(FILES, "", digest, encode(file))
         if ingest is not None:
-            self.drop_ingest(txn, namespace, ingest)
+            # The blob takes its place. A commit must not call for the collection that
+            # removes the blob, before anybody could refer to it.
+            self.drop_ingest(txn, namespace, ingest, collect=False)
         info = stored if healed else None
         if stored is None:
             info = Info(
@@ -242,13 +244,18 @@ class Catalog:
         return record
 
     def drop_ingest(
-        self, txn: Transaction, namespace: str, record: IngestRecord
+        self,
+        txn: Transaction,
+        namespace: str,
+        record: IngestRecord,
+        *,
+        collect: bool = True,
     ) -> None:
         """Remove an ingest's record and node; its file is left to the caller."""
         node = Node(INGEST, namespace, record.ref)
         self._remove_ingest(txn, namespace, record)
+        txn.drop_node(node, collect=collect)
         txn.release(node)
-        txn.drop_node(node)
 
     def abort(self, txn: Transaction, namespace: str, ref: str) -> IngestRecord:
         """Raises NotFound."""

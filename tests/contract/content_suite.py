@@ -873,3 +873,23 @@ async def test_of_many_who_commit_one_blob_one_succeeds(subject: Subject) -> Non
                 nursery.start_soon(commit, number)
     assert sorted(outcomes) == ["exists"] * 7 + ["ok"]
     assert (await subject.content.verify(digest=digest_of(data))).size == 100_000
+
+
+async def test_a_commit_calls_for_no_collection(subject: Subject) -> None:
+    """Or it would remove the blob before anybody could refer to it."""
+    await subject.lease("l")
+    await subject.metadata.collect()
+    heard: list[bool] = []
+    subject.metadata.on_change(heard.append)
+    for lease in ("", "l"):
+        with using(namespace="one", lease=lease):
+            expected = digest_of(f"abcd{lease}".encode())
+            await subject.content.write(ref="r", data=b"ab", expected=expected)
+            rest = f"cd{lease}".encode()
+            await subject.content.write(ref="r", action="commit", offset=2, data=rest)
+    assert heard
+    assert not any(heard)
+    with using(namespace="one"):
+        await subject.content.write(ref="r", data=b"ab")
+        await subject.content.abort(ref="r")
+    assert heard[-1]

@@ -176,8 +176,11 @@ class ObjectTransaction(ObjectView):
     ) -> None:
         self._graph.set_node(node, edges, root_until, flat)
 
-    def drop_node(self, node: Node) -> None:
+    def drop_node(self, node: Node, *, collect: bool = True) -> None:
+        before = self._graph.released
         self._graph.drop_node(node)
+        if not collect:
+            self._graph.released = before
 
     def add_edge(self, node: Node, edge: Edge) -> None:
         self._graph.add_edge(node, edge)

@@ -163,8 +163,13 @@ class Transaction(View, Protocol):
         """
         ...
 
-    def drop_node(self, node: Node) -> None:
-        """State that this object is gone; what it alone kept becomes collectable."""
+    def drop_node(self, node: Node, *, collect: bool = True) -> None:
+        """State that this object is gone; what it alone kept becomes collectable.
+
+        collect: whether that calls for a collection. False for an object that another
+        one takes the place of, as a blob that of its ingest: what it kept is then
+        found by the next collection, whatever that is called for by.
+        """
         ...
 
     def add_edge(self, node: Node, edge: Edge) -> None:

@@ -309,7 +309,7 @@ class FakeContent(FakeBlobs):
         node = Node(CONTENT, here, digest)
 
         def record(txn: Transaction) -> Info | None:
-            self._drop(txn, key)
+            self._drop(txn, key, collect=False)
             info = None
             if txn.get(TABLE, here, digest) is None:
                 info = Info(
@@ -331,8 +331,10 @@ class FakeContent(FakeBlobs):
             raise AlreadyExists(f"content {digest}: already exists")
         return info
 
-    def _drop(self, txn: Transaction, key: tuple[str, str]) -> None:
+    def _drop(
+        self, txn: Transaction, key: tuple[str, str], *, collect: bool = True
+    ) -> None:
         node = Node(INGEST, *key)
+        txn.drop_node(node, collect=collect)
         txn.release(node)
-        txn.drop_node(node)
         self.collect_ingest(txn, node)
