@@ -22,7 +22,10 @@ FILES = "content_files"
 TRASH = "content_trash"
 """("", digest or `ingest/<file>`): TrashRecord, a file that nobody names any more."""
 
-TABLES = (BLOBS, INGESTS, FILES, TRASH)
+STORE = "content_store"
+"""("", "id"): the name that the files carry too (`identity.py`)."""
+
+TABLES = (BLOBS, INGESTS, FILES, TRASH, STORE)
 
 INGEST_TRASH = "ingest/"
 

@@ -20,6 +20,7 @@ from plugins.content.cleaning import Cleaner
 from plugins.content.committing import Committer
 from plugins.content.config import Config
 from plugins.content.disk import Disk
+from plugins.content.identity import check_identity
 from plugins.content.ingests import Ingests
 from plugins.content.locks import DigestGuards, RefLocks
 from plugins.content.openfiles import OpenFiles
@@ -39,6 +40,8 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
         await metadata.open_table(table)
     disk = Disk(ctx.root)
     await trio.to_thread.run_sync(disk.prepare)
+    empty = await trio.to_thread.run_sync(lambda: not any(disk.list_blobs()))
+    await check_identity(metadata, ctx.root, empty=empty)
 
     catalog = Catalog(
         shareable=sharing_rule(config.policy, lambda: ctx.find(NAMESPACES)),

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -83,9 +83,10 @@ class Daemon:
                 time.sleep(0.01)
 
     def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        """Also when it is gone already, or never was there."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
 
 
 def descriptor(digest: str) -> dict[str, Any]:
@@ -211,8 +212,14 @@ def in_threads(count: int, function: Callable[[int], None]) -> list[threading.Th
     return threads
 
 
-def test_nothing_acknowledged_is_lost_when_the_daemon_is_killed(tmp_path: Path) -> None:
+@pytest.fixture
+def daemon(tmp_path: Path) -> Generator[Daemon]:
     daemon = Daemon(tmp_path)
+    yield daemon
+    daemon.kill()
+
+
+def test_nothing_acknowledged_is_lost_when_the_daemon_is_killed(daemon: Daemon) -> None:
     ledgers = [Ledger() for _ in range(WORKERS)]
     chance = random.Random(4711)
     starts: list[float] = []
@@ -239,4 +246,3 @@ def test_nothing_acknowledged_is_lost_when_the_daemon_is_killed(tmp_path: Path) 
         f"{KILLS} kills, {acknowledged} acknowledged changes, none lost; "
         f"slowest start {max(starts):.2f} s"
     )
-    daemon.kill()

@@ -9,7 +9,13 @@ import pytest
 from pluggd.errors import FailedPrecondition, InvalidArgument
 from pluggd.model.record import encode
 from pluggd.model.types import Descriptor
-from pluggd.objects.records import check_text, label_edges, stored_form, sync_policy
+from pluggd.objects.records import (
+    MAX_NAME,
+    check_text,
+    label_edges,
+    stored_form,
+    sync_policy,
+)
 from pluggd.services.images import Image
 from pluggd.services.metadata import Edge, Node
 
@@ -69,3 +75,9 @@ def test_a_deletion_without_sync_asks_for_no_policy() -> None:
         raise AssertionError("not asked")
 
     assert sync_policy(False, unasked, "x") is None
+
+
+def test_a_name_that_no_page_could_carry_is_refused() -> None:
+    check_text("n" * MAX_NAME, "Image.Name")
+    with pytest.raises(InvalidArgument, match=r"Image\.Name: has 2097153 bytes"):
+        check_text("n" * (MAX_NAME + 1), "Image.Name")

@@ -271,7 +271,9 @@ def _ask(
             text = error.message if isinstance(error, PluggdError) else str(error)
             # Only what names the plugin is kept: the rest may be of any type.
             kind = Kind(registration.provides.name, object)
-            named = Registration(kind, registration.id, _no_start)
+            named: Registration[Any, Any] = Registration(
+                kind, registration.id, _no_start
+            )
             checked.append((named, Failure(text, "invalid_argument")))
         else:
             checked.append((registration, None))

@@ -16,6 +16,10 @@ from pluggd.model.references import references
 from pluggd.services.gc import GC, Gc
 from pluggd.services.metadata import Edge, Node
 
+MAX_NAME = 2 << 20
+"""Bytes of a name. A page of a listing has at least one record and the name from which
+the next one goes on, and both must fit a message (16 MiB by default)."""
+
 
 def stored_form(record: Record, what: str) -> bytes:
     """The bytes under which a record is stored.
@@ -34,11 +38,16 @@ def stored_form(record: Record, what: str) -> bytes:
 
 
 def check_text(text: str, what: str) -> None:
-    """Raises InvalidArgument for a name that no client could read back."""
+    """Raises InvalidArgument for a name that no client could read back: one that is
+    not UTF-8, or longer than MAX_NAME."""
     try:
-        text.encode()
+        size = len(text.encode())
     except UnicodeEncodeError:
         raise InvalidArgument(f"{what}: text must be UTF-8: invalid argument") from None
+    if size > MAX_NAME:
+        raise InvalidArgument(
+            f"{what}: has {size} bytes, {MAX_NAME} are allowed: invalid argument"
+        )
 
 
 def label_edges(namespace: str, labels: Mapping[str, str]) -> list[Edge]:

@@ -47,7 +47,7 @@ def blob_path(root: Path, data: bytes) -> Path:
 
 
 def files(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.is_file()]
+    return [path for path in root.rglob("*") if path.is_file() and path.name != "id"]
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:

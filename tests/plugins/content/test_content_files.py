@@ -46,8 +46,11 @@ async def both_started(root: Path) -> AsyncGenerator[Content]:
 
 
 def files(root: Path) -> list[str]:
+    """What is there but the name of the store."""
     return sorted(
-        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and path != root / "id"
     )
 
 
