@@ -444,9 +444,13 @@ def test_a_ref_that_is_written_to_is_unavailable(daemon: DaemonProcess) -> None:
     """The text has times in it, and who holds the lock has to be there."""
     with daemon.connect("ns") as holder, daemon.connect("ns") as raw:
         ingest = holder.begin("content.v1.ingest", {"ref": "locked"})
-        holder.send([2, "$/item", [ingest, b"abc"]])
-        while raw.refusal("content.v1.abort", {"ref": "locked"}).code == NOT_FOUND:
-            time.sleep(0.001)  # until the stream is served
+        for _ in range(5):  # more than is kept in memory before it gets a record
+            holder.send([2, "$/item", [ingest, bytes(1 << 20)]])
+        # Looking takes no lock, and so cannot be what the stream is refused for.
+        end = time.monotonic() + 20
+        while not raw.result("content.v1.list_statuses"):
+            assert time.monotonic() < end
+            time.sleep(0.001)
         refusal = raw.refusal("content.v1.write", {"ref": "locked", "data": b"x"})
         assert refusal.code == "unavailable"
         assert refusal.text.startswith("ref ns/")
