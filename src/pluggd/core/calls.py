@@ -207,13 +207,16 @@ class ActiveCall:
         arguments: dict[str, Any],
         call: Call,
         timeout: float | None,
+        begun: int,
     ) -> None:
+        """begun: when it arrived, of `time.perf_counter_ns`."""
         self.msgid = msgid
         self.method = method
         self.answered = False
         self._arguments = arguments
         self._call = call
         self._timeout = timeout
+        self.begun = begun
         self._reason: PluggdError | None = None
         self._scope = trio.CancelScope()
         if timeout is not None:
@@ -270,4 +273,5 @@ class ActiveCall:
             return error
         if isinstance(error, trio.BrokenResourceError) and self._reason is not None:
             return self._reason
-        return internal(self.method.name, self._call.request, error)  # pyright: ignore[reportUnknownArgumentType]
+        plugin = self.method.statistics.plugin
+        return internal(self.method.name, self._call.request, error, plugin)  # pyright: ignore[reportUnknownArgumentType]

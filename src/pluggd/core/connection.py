@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter_ns
 from typing import Any, Protocol, TypeGuard
 
 import trio
@@ -23,6 +25,7 @@ import trio
 from pluggd.core.calls import ActiveCall
 from pluggd.core.dispatch import Dispatcher, Method, Prepared, Session, internal
 from pluggd.core.outbox import Outbox, close_all
+from pluggd.core.statistics import BOUNDS, MethodStatistics
 from pluggd.errors import (
     Canceled,
     FailedPrecondition,
@@ -89,9 +92,9 @@ class Connection:
         self.takes_fds = False
         self.calls: dict[int, ActiveCall] = {}
         self.session = Session(id, peer)
+        self.statistics = dispatcher.statistics
         self._dispatcher = dispatcher
         self._limits = dispatcher.limits
-        self._statistics = dispatcher.statistics
         self._host = host
         self._decoder = Decoder(dispatcher.limits)
         self._backlog: deque[Message] = deque()
@@ -130,10 +133,14 @@ class Connection:
     # --- what the server tells
 
     def receive(self, data: bytes, fds: Sequence[int] = ()) -> None:
-        """Take input. Whatever is wrong with it becomes an answer."""
+        """Take input. Whatever is wrong with it becomes an answer.
+
+        The server has set `statistics.turn` before it began to read.
+        """
         if self._closing or self._dead:
             close_all(fds)
             return
+        self.statistics.bytes_in += len(data)
         if fds:
             self._fds.extend(fds)
         try:
@@ -161,6 +168,7 @@ class Connection:
         if self._backlog:
             backlog = list(self._backlog)
             self._backlog.clear()
+            self.statistics.turn = perf_counter_ns()
             self._handle_all(backlog)
 
     def end_of_input(self) -> None:
@@ -231,7 +239,6 @@ class Connection:
                 self._notification(message)
 
     def _request(self, request: Request) -> None:
-        self._statistics.requests += 1
         fds: list[int] = []
         if self._claim is not None:
             msgid, fds = self._claim
@@ -249,16 +256,26 @@ class Connection:
                 self.outbox.put(
                     encode_result(request.msgid, self._run_inline(prepared))
                 )
+                # As `_served`, but most requests end here, and a call costs as much.
+                counters = method.statistics
+                statistics = self.statistics
+                now = perf_counter_ns()
+                took = now - statistics.turn
+                counters.counts[bisect_left(BOUNDS, took)] += 1
+                counters.nanoseconds += took
+                statistics.turn = now
             elif method.name == HELLO:
                 welcome = self._hello(**prepared.arguments)
                 self.outbox.put(encode_result(request.msgid, method.encode(welcome)))
+                self._served(method.statistics)
             else:
                 self._start(request.msgid, prepared, fds)
         except PluggdError as error:
             self._refuse(request, error)
         except Exception as error:  # noqa: BLE001 -- a plugin's bug must not end the server
             name = f"{self.session.id}.{request.msgid}"
-            self._refuse(request, internal(request.method, name, error))
+            plugin = self._dispatcher.counters(request.method).plugin
+            self._refuse(request, internal(request.method, name, error, plugin))
         finally:
             if fds:
                 close_all(fds)
@@ -276,8 +293,19 @@ class Connection:
     def _error(self, msgid: int, error: PluggdError) -> bytes:
         return encode_error(msgid, error, as_map=self._as_map)
 
+    def _served(self, method: MethodStatistics) -> None:
+        """Count a request that was answered at once; the next one begins now."""
+        now = perf_counter_ns()
+        took = now - self.statistics.turn
+        method.counts[bisect_left(BOUNDS, took)] += 1
+        method.nanoseconds += took
+        self.statistics.turn = now
+
     def _refuse(self, request: Request, error: PluggdError) -> None:
-        self._statistics.errors[error.code] += 1
+        self.statistics.errors[error.code] += 1
+        counters = self._dispatcher.counters(request.method)
+        counters.errors[error.code] += 1
+        self._served(counters)
         log.debug("%s: %s", request.method, error)
         self.outbox.put(self._error(request.msgid, error))
 
@@ -327,17 +355,23 @@ class Connection:
                 traceparent=surroundings.traceparent,
             ),
             prepared.timeout,
+            self.statistics.turn,
         )
         self.calls[msgid] = call
         self._streams += method.streams
-        self._statistics.in_flight += 1
+        self.statistics.streams += method.streams
+        self.statistics.in_flight += 1
+        method.statistics.in_flight += 1
         self._host.spawn(lambda: self._run(call))
 
     async def _run(self, call: ActiveCall) -> None:
         method = call.method
         # For the tree of tasks that SIGUSR1 asks for.
         task = trio.lowlevel.current_task()
-        task.name = f"{method.name}, request {self.session.id}.{call.msgid}"
+        counters = method.statistics
+        task.name = (
+            f"{counters.plugin}: {method.name}, request {self.session.id}.{call.msgid}"
+        )
         fds: tuple[int, ...] = ()
         try:
             try:
@@ -351,19 +385,26 @@ class Connection:
                 self._answer_error(call, error)
             except Exception as error:  # noqa: BLE001 -- what a plugin returned cannot be encoded
                 name = f"{self.session.id}.{call.msgid}"
-                self._answer_error(call, internal(method.name, name, error))
+                plugin = counters.plugin
+                self._answer_error(call, internal(method.name, name, error, plugin))
             else:
                 self._answer(call, encode_result(call.msgid, raw), fds)
                 fds = ()
         finally:
             close_all(fds)
-            self._statistics.in_flight -= 1
+            took = perf_counter_ns() - call.begun
+            counters.counts[bisect_left(BOUNDS, took)] += 1
+            counters.nanoseconds += took
+            counters.in_flight -= 1
+            self.statistics.in_flight -= 1
+            self.statistics.streams -= method.streams
             self._streams -= method.streams
             self.calls.pop(call.msgid, None)
             self._host.touched()
 
     def _answer_error(self, call: ActiveCall, error: PluggdError) -> None:
-        self._statistics.errors[error.code] += 1
+        self.statistics.errors[error.code] += 1
+        call.method.statistics.errors[error.code] += 1
         log.debug("%s: %s", call.method.name, error)
         self._answer(call, self._error(call.msgid, error))
 
@@ -472,7 +513,7 @@ class Connection:
 
     def _fail(self, fault: ProtocolError) -> None:
         log.info("closing %s: %s", self.session.id, fault)
-        self._statistics.errors[fault.code] += 1
+        self.statistics.errors[fault.code] += 1
         if fault.msgid is not None and fault.msgid not in self.calls:
             self.outbox.put(self._error(fault.msgid, fault.error))
         else:
@@ -506,7 +547,7 @@ class Connection:
                 self.session.id,
                 self.outbox.size,
             )
-            self._statistics.errors[ResourceExhausted.code] += 1
+            self.statistics.errors[ResourceExhausted.code] += 1
             self.lost()
 
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, NamedTuple, TypeGuard
 
 from pluggd.core.access import AccessConfig, check_access
 from pluggd.core.arguments import Arguments, Item, did_you_mean
+from pluggd.core.statistics import MethodStatistics, Statistics
 from pluggd.errors import (
     CLASSES,
     DeadlineExceeded,
@@ -43,6 +42,9 @@ from pluggd.wire.messages import FEATURES, HELLO, Request
 
 log = logging.getLogger("pluggd.rpc")
 
+UNKNOWN = "unknown"
+"""For statistics: a client may say any name, and each would be kept for ever."""
+
 _ENVELOPE = 64
 """Bytes that a response may need around its result."""
 
@@ -59,11 +61,18 @@ class Method:
         "item",
         "name",
         "schema",
+        "statistics",
         "streams",
     )
 
-    def __init__(self, schema: MethodSchema, function: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        schema: MethodSchema,
+        function: Callable[..., Any],
+        statistics: MethodStatistics,
+    ) -> None:
         self.name = schema.name
+        self.statistics = statistics
         self.schema = schema
         self.arguments = Arguments(schema)
         self.streams = schema.sends is not None or schema.receives is not None
@@ -107,18 +116,6 @@ class Prepared(NamedTuple):
     arguments: dict[str, Any]
     call: Call
     timeout: float | None
-
-
-@dataclass(slots=True)
-class Statistics:
-    """Plain counters since start; `in_flight` and `connections` are of this moment."""
-
-    requests: int = 0
-    errors: Counter[str] = field(default_factory=Counter[str])
-    in_flight: int = 0
-    connections: int = 0
-    accepted: int = 0
-    refused: int = 0
 
 
 class Session:
@@ -188,7 +185,12 @@ class Dispatcher:
         self._services: dict[str, ServiceSchema] = {RPC.service: service_schema(RPC)}
         self._providers: dict[str, str] = {}
         self._down: dict[str, PluggdError] = {}
-        self._hello = Method(service_schema(RPC).method("hello"), _hello_is_built_in)
+        self._unknown = self.statistics.method(UNKNOWN)
+        self._hello = Method(
+            service_schema(RPC).method("hello"),
+            _hello_is_built_in,
+            self.statistics.method(HELLO),
+        )
 
     # --- the table
 
@@ -209,7 +211,9 @@ class Dispatcher:
             if function is None:
                 log.warning("%s does not have %s", uri or kind.name, method.name)
                 continue
-            self._methods[method.name] = Method(method, function)
+            self._methods[method.name] = Method(
+                method, function, self.statistics.method(method.name, uri)
+            )
 
     def unavailable(self, kind: Kind[Any] | str, error: PluggdError) -> None:
         """Answer every call of a service with this error from now on."""
@@ -339,6 +343,13 @@ class Dispatcher:
             timeout,
         )
 
+    def counters(self, name: str) -> MethodStatistics:
+        """What to count a request of this name with, whether there is such a method."""
+        method = self._methods.get(name)
+        if method is not None:
+            return method.statistics
+        return self._hello.statistics if name == HELLO else self._unknown
+
     def check_size(self, method: Method, raw: bytes) -> None:
         """Raises ResourceExhausted for a result that does not fit a message."""
         limit = self.limits.message_size
@@ -349,15 +360,14 @@ class Dispatcher:
             )
 
 
-def internal(method: str, request: str, error: BaseException) -> Internal:
-    """A bug: logged with its traceback, told without."""
-    log.error(
-        "%s failed: %s",
-        method,
-        error,
-        exc_info=error,
-        extra={"request": request, "method": method},
-    )
+def internal(
+    method: str, request: str, error: BaseException, plugin: str = ""
+) -> Internal:
+    """A bug: logged with its traceback and its plugin, told without."""
+    extra = {"request": request, "method": method}
+    if plugin:
+        extra["plugin"] = plugin
+    log.error("%s failed: %s", method, error, exc_info=error, extra=extra)
     return Internal(
         f"{method}: internal error; the daemon's log has it under request {request}"
     )

@@ -171,6 +171,7 @@ class _Reactor:
 
     def _round(self, events: list[tuple[int, int]]) -> None:
         self._in_round = True
+        self.dispatcher.statistics.turn = time.perf_counter_ns()
         touched = self._touched
         for fd, mask in events:
             peer = self._peers.get(fd)

@@ -108,6 +108,7 @@ def send_some(sock: socket.socket, connection: Connection) -> bool:
             connection.lost()
             return True
         outbox.sent(count)
+        connection.statistics.bytes_out += count
         if count < len(data):
             return False
     return True

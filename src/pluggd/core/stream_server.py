@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -121,6 +122,7 @@ class _Peer:
             if connection.reading:
                 await trio.lowlevel.wait_readable(self._sock)
                 if connection.reading:
+                    connection.statistics.turn = time.perf_counter_ns()
                     read_once(self._sock, connection, self._room, self._hung_up())
                     self._lot.unpark_all()
             else:
