@@ -109,3 +109,29 @@ class ContentDelete(Event, frozen=True):
     TYPE: ClassVar[str] = "containerd.events.ContentDelete"
 
     digest: str
+
+
+class SnapshotPrepare(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/snapshot/prepare"
+    TYPE: ClassVar[str] = "containerd.events.SnapshotPrepare"
+
+    key: str
+    parent: str = ""
+    snapshotter: str = ""
+
+
+class SnapshotCommit(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/snapshot/commit"
+    TYPE: ClassVar[str] = "containerd.events.SnapshotCommit"
+
+    key: str
+    name: str = ""
+    snapshotter: str = ""
+
+
+class SnapshotRemove(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/snapshot/remove"
+    TYPE: ClassVar[str] = "containerd.events.SnapshotRemove"
+
+    key: str
+    snapshotter: str = ""

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pluggd.model.record import Record
+from pluggd.services.fsck import Check
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
 
@@ -84,6 +85,7 @@ class ResourceType:
         delete returns), outside any transaction: remove from the backend what the
         removed records named. Returns the bytes freed. Errors are logged and do not
         fail the collection; what was left is tried again by the next.
+    check: compare this store's files with its records (`pluggd.services.fsck`).
     """
 
     type: str
@@ -91,6 +93,7 @@ class ResourceType:
     collect: Callable[[Transaction, Node], None] | None = None
     blocks_namespace: bool = True
     cleanup: Callable[[], Coroutine[Any, Any, int]] | None = None
+    check: Check | None = None
 
 
 class View(Protocol):

@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The snapshotter that copies. See README.md."""
+
+from plugins.native.registration import pluggd_register
+
+__all__ = ["pluggd_register"]
