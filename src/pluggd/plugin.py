@@ -129,6 +129,15 @@ class Context(Protocol[C_co]):
         after `yield`. If it raises, the plugin becomes *failed* and the rest goes on."""
         ...
 
+    def on_reload(self, function: Callable[[C_co], None]) -> None:
+        """Take new options while running: called with the new record when a reload of
+        the configuration changes only options that the registration names in `live`.
+
+        It must not wait. If it raises, the plugin is started anew instead, as it is for
+        all other options.
+        """
+        ...
+
     def export(self, key: str, value: str) -> None:
         """Show a fact in `plugins ls -d`; kept also when the start fails later."""
         ...
@@ -150,6 +159,8 @@ class Registration(Generic[T, C]):
     requires: kinds without which it cannot work. wants: kinds that it uses when they
         are there; it starts after them either way.
     deadline: seconds that start and stop may take, each; None for the daemon's default.
+    live: options that it takes while it runs (`Context.on_reload`); a reload that
+        changes another one starts it anew.
     """
 
     provides: Kind[T]
@@ -160,6 +171,7 @@ class Registration(Generic[T, C]):
     wants: tuple[Kind[Any], ...] = ()
     deadline: float | None = None
     description: str = field(default="")
+    live: tuple[str, ...] = ()
 
     @property
     def uri(self) -> str:

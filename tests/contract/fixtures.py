@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from pluggd.services.metadata import Metadata
-from pluggd.testing import memory_metadata
+from pluggd.testing import FakeContext, memory_metadata
 from plugins.metadata.config import Config
 from plugins.metadata.registration import start as start_lmdb
-from tests.contract.stand import Stand, StandContext, stand
+from tests.contract.stand import Stand, stand
 
 
 @asynccontextmanager
@@ -28,7 +28,7 @@ async def memory(path: Path) -> AsyncGenerator[Metadata]:
 async def lmdb(path: Path) -> AsyncGenerator[Metadata]:
     config = Config(map_size=1 << 30, reserve_bytes=0)
     async with trio.open_nursery() as nursery:
-        context = StandContext(config, {}, root=path, nursery=nursery)
+        context = FakeContext(config, root=path, nursery=nursery)
         async with start_lmdb(context) as metadata:
             yield metadata
             nursery.cancel_scope.cancel()

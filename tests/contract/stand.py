@@ -8,18 +8,12 @@ given; the collection policy is the simplest there is: collect when asked.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-import trio
-
-from pluggd.errors import NotFound
-from pluggd.model.record import Record, decode
-from pluggd.model.types import Platform
+from pluggd.model.record import decode
 from pluggd.plugin import NoConfig, Registration
 from pluggd.services.containers import Containers
 from pluggd.services.envelope import Envelope
@@ -35,13 +29,13 @@ from pluggd.services.metadata import (
     Node,
 )
 from pluggd.services.namespaces import Namespaces
+from pluggd.testing import FakeContext
 from plugins.containers.registration import pluggd_register as containers
 from plugins.images.registration import pluggd_register as images
 from plugins.leases.registration import pluggd_register as leases
 from plugins.namespaces.registration import pluggd_register as namespaces
 
 T = TypeVar("T")
-C = TypeVar("C", bound=Record)
 
 
 class CollectWhenAsked:
@@ -65,53 +59,6 @@ class CollectWhenAsked:
         return await self._metadata.explain(Node(type, "", name))
 
 
-class StandContext(Generic[C]):
-    """What `start` is given here. kinds: what it finds, by name of the kind."""
-
-    def __init__(
-        self,
-        config: C,
-        kinds: dict[str, Any],
-        *,
-        root: Path = Path("/nonexistent"),
-        nursery: trio.Nursery | None = None,
-    ) -> None:
-        self.uri = "pluggd.test.v1.stand"
-        self.config = config
-        self.root = self.state = root
-        self.log = logging.LoggerAdapter(logging.getLogger("stand"), {})
-        self._kinds = kinds
-        self._nursery = nursery
-
-    def get(self, kind: Kind[T]) -> T:
-        found = self.find(kind)
-        if found is None:
-            raise NotFound(f"{kind}: not found")
-        return found
-
-    def get_all(self, kind: Kind[T]) -> dict[str, T]:
-        return {"stand": self.get(kind)}
-
-    def find(self, kind: Kind[T]) -> T | None:
-        found: T | None = self._kinds.get(kind.name)
-        return found
-
-    def spawn(
-        self,
-        function: Callable[..., Awaitable[object]],
-        *args: object,
-        name: str | None = None,
-    ) -> None:
-        assert self._nursery is not None, "the record stores have no tasks"
-        self._nursery.start_soon(function, *args, name=name)
-
-    def export(self, key: str, value: str) -> None: ...
-
-    def capability(self, name: str) -> None: ...
-
-    def platform(self, platform: Platform) -> None: ...
-
-
 @dataclass
 class Stand:
     """`kinds` is what the stores' contexts find; take GC out to be without one."""
@@ -122,10 +69,10 @@ class Stand:
     leases: Leases
     containers: Containers
     namespaces: Namespaces
-    kinds: dict[str, Any]
+    kinds: dict[Kind[Any], Any]
 
     def without_gc(self) -> None:
-        del self.kinds[GC.name]
+        del self.kinds[GC]
 
     def events(self, after: int = 0) -> list[tuple[str, str, str, Any]]:
         """Namespace, topic, type and payload of the events in the log."""
@@ -141,11 +88,11 @@ class Stand:
 async def stand(metadata: Metadata) -> AsyncGenerator[Stand]:
     """The stores over this metadata store."""
     gc: Gc = (policy := CollectWhenAsked(metadata))
-    kinds: dict[str, Any] = {METADATA.name: metadata, GC.name: gc}
+    kinds: dict[Kind[Any], Any] = {METADATA: metadata, GC: gc}
     async with AsyncExitStack() as stack:
 
         async def start(registration: Registration[T, NoConfig]) -> T:
-            context = StandContext(registration.config(), kinds)
+            context = FakeContext(registration.config(), kinds)
             return await stack.enter_async_context(registration.start(context))
 
         yield Stand(

@@ -149,7 +149,7 @@ async def test_sigusr1_writes_the_task_tree_with_plugins(tmp_path: Path) -> None
 async def test_sighup_does_not_kill(tmp_path: Path) -> None:
     async with running_daemon(tmp_path, subprocess=True) as daemon:
         daemon.kill(signal.SIGHUP)
-        await wait_for_log(daemon.log_file, "signal=SIGHUP")
+        await wait_for_log(daemon.log_file, "configuration reloaded")
         assert daemon.process is not None
         assert daemon.process.poll() is None
 

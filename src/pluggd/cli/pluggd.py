@@ -9,6 +9,7 @@ command that needs it, so that `pluggd version` costs nothing.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,8 +20,7 @@ from pluggd.core.exits import EXIT_CONFIG
 
 if TYPE_CHECKING:
     from pluggd.core.config import Configuration
-    from pluggd.core.config_files import Sources
-    from pluggd.core.discovery import Found
+    from pluggd.core.discovery import Found, Memory
 
 _config_option = click.option(
     "--config",
@@ -63,12 +63,14 @@ def run(
         ("log", "level"): log_level,
         ("log", "format"): log_format,
     }
-    _, configuration, found = _configured(
-        config, {key: value for key, value in flags.items() if value is not None}
-    )
+    given = {key: value for key, value in flags.items() if value is not None}
+    memory: Memory = {}
+    configuration, found = _configured(config, given, memory)
     from pluggd.cli.run import run_daemon
+    from pluggd.core.loading import load_all
 
-    sys.exit(run_daemon(configuration, found))
+    read = partial(load_all, config, given, memory=memory)
+    sys.exit(run_daemon(configuration, found, read))
 
 
 @main.group(name="config")
@@ -91,7 +93,7 @@ def dump(config: Path | None) -> None:
     """Print every value that counts, and where it comes from."""
     from pluggd.core.toml_text import dump_text
 
-    _, configuration, _ = _configured(config, {})
+    configuration, _ = _configured(config)
     click.echo(dump_text(configuration), nl=False)
 
 
@@ -99,10 +101,13 @@ def dump(config: Path | None) -> None:
 @_config_option
 def check(config: Path | None) -> None:
     """Find mistakes; exit code 3 when there are any."""
-    sources, configuration, found = _configured(config, {})
+    configuration, found = _configured(config)
     for warning in configuration.warnings:
         click.echo(f"warning: {warning}", err=True)
-    files = ", ".join(str(file) for file in sources.files) or "no file, all defaults"
+    files = (
+        ", ".join(str(file) for file in configuration.sources.files)
+        or "no file, all defaults"
+    )
     click.echo(f"ok: {files} ({len(found)} plugins)")
 
 
@@ -113,7 +118,7 @@ def plugins(config: Path | None, as_json: bool) -> None:
     """List what would be started, in order, and what would not, and why."""
     from pluggd.cli.plan import plan_rows, plan_text
 
-    _, configuration, found = _configured(config, {})
+    configuration, found = _configured(config)
     rows = plan_rows(configuration, found)
     if as_json:
         import json
@@ -124,22 +129,15 @@ def plugins(config: Path | None, as_json: bool) -> None:
 
 
 def _configured(
-    file: Path | None, flags: dict[tuple[str, ...], Any]
-) -> tuple[Sources, Configuration, list[Found]]:
-    from pluggd.core.config import configure, settings_of
-    from pluggd.core.config_files import ConfigError, load
-    from pluggd.core.discovery import discover
+    file: Path | None,
+    flags: dict[tuple[str, ...], Any] | None = None,
+    memory: Memory | None = None,
+) -> tuple[Configuration, list[Found]]:
+    from pluggd.core.loading import load_all
     from pluggd.errors import InvalidArgument
 
     try:
-        sources = load(file, flags)
-        settings = settings_of(sources)
-        try:
-            found = discover([Path(directory) for directory in settings.plugin_dirs])
-        except InvalidArgument as error:
-            text = error.message.removesuffix(": invalid argument")
-            raise ConfigError([f"{sources.where(('plugin_dirs',))}: {text}"]) from None
-        return sources, configure(sources, settings, found), found
+        return load_all(file, flags, memory=memory)
     except InvalidArgument as error:
         _fail(error.message, EXIT_CONFIG)
 

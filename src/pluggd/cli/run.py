@@ -24,6 +24,7 @@ from pluggd.core.exits import (
 )
 from pluggd.core.locks import AlreadyRunning
 from pluggd.core.log import Log, make_log
+from pluggd.core.reload import Read
 from pluggd.core.signals import handled
 from pluggd.errors import PluggdError
 
@@ -32,8 +33,8 @@ MAX_DESCRIPTORS = 1 << 20
 loops over all of them on fork would take seconds."""
 
 
-def run_daemon(configuration: Configuration, found: Sequence[Found]) -> int:
-    """Run until stopped; the exit code of the process."""
+def run_daemon(configuration: Configuration, found: Sequence[Found], read: Read) -> int:
+    """Run until stopped; the exit code of the process. read: for reloads."""
     settings = configuration.settings.log
     log = make_log(settings.level, settings.format)
     # The process is ours here: what libraries warn of goes the same way.
@@ -41,7 +42,7 @@ def run_daemon(configuration: Configuration, found: Sequence[Found]) -> int:
         logging.getLogger().addHandler(handler)
     raise_descriptor_limit()
     try:
-        trio.run(_run, configuration, found, log)
+        trio.run(_run, configuration, found, read, log)
     except AlreadyRunning as error:
         return _failed(log, error, EXIT_RUNNING)
     except StartRefused as error:
@@ -62,9 +63,11 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _run(configuration: Configuration, found: Sequence[Found], log: Log) -> None:
+async def _run(
+    configuration: Configuration, found: Sequence[Found], read: Read, log: Log
+) -> None:
     refused: PluggdError | None = None
-    daemon = Daemon(configuration, found, log=log, stuck=_leave)
+    daemon = Daemon(configuration, found, log=log, stuck=_leave, read=read)
     async with trio.open_nursery() as nursery:
         with handled(daemon, nursery, at_the_end=True):
             try:

@@ -30,6 +30,7 @@ from pluggd.services.images import IMAGES, Images
 from pluggd.services.introspection import INTROSPECTION, Introspection
 from pluggd.services.kind import Kind
 from pluggd.services.leases import LEASES, Leases
+from pluggd.services.management import MANAGEMENT, Management
 from pluggd.services.namespaces import NAMESPACES, Namespaces
 from pluggd.services.transfer import TRANSFER, Transfer
 from pluggd.wire.messages import FEATURES, HELLO
@@ -100,6 +101,10 @@ class Client:
     @property
     def introspection(self) -> Introspection:
         return self.get(INTROSPECTION)
+
+    @property
+    def management(self) -> Management:
+        return self.get(MANAGEMENT)
 
     @property
     def transfer(self) -> Transfer:

@@ -19,23 +19,28 @@ from typing import Any
 import trio
 
 import pluggd
+from pluggd.core.changes import Changes
 from pluggd.core.config import Configuration
 from pluggd.core.directories import ROOT_MODE, STATE_MODE, identity, make_directory
 from pluggd.core.discovery import Found, reject_clashes
-from pluggd.core.lifecycle import Deadlines, Lifecycle, place
+from pluggd.core.lifecycle import Deadlines, Lifecycle
 from pluggd.core.listener import open_listener, validate_address
 from pluggd.core.locks import locked
-from pluggd.core.log import Log
+from pluggd.core.log import Log, set_log
 from pluggd.core.notify import notify
+from pluggd.core.placing import place
+from pluggd.core.reload import Read, Reload
 from pluggd.core.services import Services
+from pluggd.core.settings import Settings
 from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
 from pluggd.core.watchdog import Watchdog
-from pluggd.errors import FailedPrecondition, PluggdError
+from pluggd.errors import FailedPrecondition, PluggdError, Unavailable
 from pluggd.plugin import Context, NoConfig, Registration
 from pluggd.services.daemon import DAEMON
 from pluggd.services.daemon import Daemon as DaemonProtocol
 from pluggd.services.introspection import Health, PluginInfo, ServerInfo
+from pluggd.services.management import Change
 
 
 class StartRefused(FailedPrecondition):
@@ -52,17 +57,24 @@ class Daemon:
         *,
         log: Log,
         stuck: Callable[[list[str]], None] = lambda uris: None,
+        read: Read | None = None,
     ) -> None:
         """found: what discovery found, the core's own provider is added here.
-        stuck: called at the very end with the plugins whose tasks would not end; if
+        read: reads configuration and plugins again for a reload; without it there is
+        none. stuck: called at the very end with the plugins whose tasks would not end; if
         it returns, `run` goes on waiting for them."""
         self.configuration = configuration
         self.log = log
-        self.table = make_table(configuration, [*found, self._own_plugin()], log)
+        self._own = self._own_plugin()
+        self.table = make_table(
+            configuration, [*found, self._own], log, lambda kind: self._selected(kind)
+        )
         self.services = Services(self.table, configuration.settings)
         self._stuck = stuck
         self._stop_asked = trio.Event()
+        self._read = read
         self._lifecycle: Lifecycle | None = None
+        self._changes: Changes | None = None
         self._started_at = time.time_ns()
         self._uuid = ""
 
@@ -94,6 +106,62 @@ class Daemon:
 
     def health(self, service: str = "") -> Health:
         return self.services.health(service)
+
+    async def restart_plugin(self, uri: str) -> Change:
+        return await self._running_changes().restart(uri)
+
+    async def disable_plugin(self, uri: str) -> Change:
+        return await self._running_changes().disable(uri)
+
+    async def enable_plugin(self, uri: str) -> Change:
+        return await self._running_changes().enable(uri)
+
+    async def reload(self, *, dry_run: bool = False) -> Change:
+        changes = self._running_changes()
+        if self._read is None:
+            raise FailedPrecondition(
+                "this daemon was not started from a configuration that can be read"
+                " again: failed precondition"
+            )
+        reload = Reload(
+            changes, self._read_again, lambda: self.configuration, self._adopt, self.log
+        )
+        if dry_run:
+            return await reload.run(dry_run=True)
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            change = await reload.run()
+        finally:
+            notify(self._ready_text())
+        for warning in change.warnings:
+            self.log.warning("configuration may be wrong", extra={"reason": warning})
+        self.log.info(
+            "configuration reloaded",
+            extra={"options": len(change.options), "plugins": len(change.plugins)},
+        )
+        return change
+
+    def _running_changes(self) -> Changes:
+        if self._changes is None or self._stop_asked.is_set():
+            raise Unavailable("the daemon is not serving: unavailable")
+        return self._changes
+
+    def _read_again(self) -> tuple[Configuration, list[Found]]:
+        assert self._read is not None  # reload looked
+        configuration, found = self._read()
+        return configuration, [*found, self._own]
+
+    def _adopt(self, configuration: Configuration) -> None:
+        """Take over what is not a plugin's, at once."""
+        self.configuration = configuration
+        settings = configuration.settings
+        set_log(self.log, settings.log.level, settings.log.format)
+        self.services.apply(settings)
+        if self._lifecycle is not None:
+            self._lifecycle.deadlines = _deadlines(settings)
+
+    def _selected(self, kind: str) -> str:
+        return self.configuration.selected(kind)
 
     # --- life
 
@@ -175,11 +243,7 @@ class Daemon:
                 self._lifecycle = lifecycle = Lifecycle(
                     self.table,
                     lives,
-                    deadlines=Deadlines(
-                        settings.start_deadline,
-                        settings.stop_deadline,
-                        settings.shutdown_deadline,
-                    ),
+                    deadlines=_deadlines(settings),
                     log=self.log,
                     root=self.configuration.root,
                     state=self.configuration.state,
@@ -192,6 +256,9 @@ class Daemon:
                     refused = error
                 finally:
                     self._stop_asked.set()
+                    lifecycle.interrupt()
+                    if self._changes is not None:
+                        await self._changes.close()
                     self.services.close()
                     stuck = await lifecycle.stop()
                     if stuck:
@@ -217,25 +284,31 @@ class Daemon:
         self._refuse_if_required()
         rpc = self.configuration.settings.rpc
         self.services.open()
+        self._changes = Changes(
+            self.table, lifecycle, self.services, lambda: self.configuration, self.log
+        )
         async with (
             open_listener(
                 self.configuration.address, uid=rpc.uid, gid=rpc.gid, mode=rpc.mode
             ) as listener,
             self.services.served(listener),
         ):
-            counts = self._counts()
             self.log.info(
                 "daemon ready",
                 extra={
                     "address": self.address,
                     "took_ms": (time.time_ns() - self._started_at) // 1_000_000,
-                    **counts,
+                    **self._counts(),
                 },
             )
-            status = ", ".join(f"{count} {name}" for name, count in counts.items())
-            notify(f"READY=1\nSTATUS=plugins: {status}")
+            notify(self._ready_text())
             task_status.started(self)
             await self._stop_asked.wait()
+
+    def _ready_text(self) -> str:
+        counts = self._counts().items()
+        status = ", ".join(f"{count} {name}" for name, count in counts)
+        return f"READY=1\nSTATUS=plugins: {status}"
 
     def _counts(self) -> dict[str, int]:
         statuses = [row.status.value for row in self.table.rows]
@@ -292,13 +365,27 @@ class Daemon:
         return Found("core", __file__, "bundled", registration)
 
 
-def make_table(configuration: Configuration, found: Sequence[Found], log: Log) -> Table:
-    """The table with everything decided that needs no start."""
+def _deadlines(settings: Settings) -> Deadlines:
+    return Deadlines(
+        settings.start_deadline, settings.stop_deadline, settings.shutdown_deadline
+    )
+
+
+def make_table(
+    configuration: Configuration,
+    found: Sequence[Found],
+    log: Log,
+    selected: Callable[[str], str] | None = None,
+) -> Table:
+    """The table with everything decided that needs no start.
+
+    selected: the id that counts of a kind; without it, as the configuration says.
+    """
     disabled = configuration.settings.disabled_plugins
     rows = [
         Row(one, configuration.records.get(one.uri, NoConfig()))
         for one in reject_clashes(found, disabled)
     ]
-    table = Table(rows, configuration.selected)
+    table = Table(rows, selected or configuration.selected)
     place(table, disabled, log)
     return table

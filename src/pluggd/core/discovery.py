@@ -50,6 +50,10 @@ class Source:
     origin: str
     load: Callable[[], object]
     """Import the module; may raise anything."""
+    stamp: Callable[[], object] = lambda: None
+    """What changes when the files of the module do."""
+    forget: Callable[[], None] = lambda: None
+    """Make the next `load` import the module anew."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ class Found:
         return self.registration.uri if self.registration else self.name
 
 
+Memory = dict[str, tuple[object, list[Found]]]
+"""What `discover` found at each path, and the stamp that its files had then."""
+
+
 def bundled_dir() -> Path:
     """`pluggd/_bundled` in a wheel, `<repository>/plugins` in a checkout."""
     package = Path(__file__).resolve().parent.parent
@@ -76,10 +84,16 @@ def bundled_dir() -> Path:
 
 
 def discover(
-    plugin_dirs: Sequence[Path] = (), *, bundled: bool = True, installed: bool = True
+    plugin_dirs: Sequence[Path] = (),
+    *,
+    bundled: bool = True,
+    installed: bool = True,
+    memory: Memory | None = None,
 ) -> list[Found]:
     """Everything that is there, broken or not, sorted by URI.
 
+    memory: kept by the caller from one discovery to the next. Modules whose files did
+    not change are not asked again; those of `plugin_dirs` that did are imported anew.
     Raises InvalidArgument when a directory of `plugin_dirs` cannot be read: then the
     configuration is wrong, not a plugin.
     """
@@ -90,8 +104,21 @@ def discover(
         sources += directory_sources(directory)
     if installed:
         sources += installed_sources()
-    found = [one for source in sources for one in examine(source)]
+    memory = {} if memory is None else memory
+    found = [one for source in sources for one in _remembered(source, memory)]
     return sorted(found, key=lambda one: (one.uri, one.path))
+
+
+def _remembered(source: Source, memory: Memory) -> list[Found]:
+    stamp = source.stamp()
+    before = memory.get(source.path)
+    if before is not None:
+        if before[0] == stamp and all(one.failure is None for one in before[1]):
+            return before[1]
+        source.forget()
+    found = examine(source)
+    memory[source.path] = stamp, found
+    return found
 
 
 # --- where modules are
@@ -135,7 +162,14 @@ def directory_sources(directory: Path) -> list[Source]:
             f"plugin_dirs: cannot read {directory}: {error.strerror}: invalid argument"
         ) from error
     return [
-        Source(path.stem, str(path), str(directory), partial(load, path))
+        Source(
+            path.stem,
+            str(path),
+            str(directory),
+            partial(load, path),
+            partial(_stamp, path),
+            partial(_forget, f"{package}.{path.stem}", path),
+        )
         for path in candidates
     ]
 
@@ -215,10 +249,35 @@ def _load_file(name: str, path: Path) -> object:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{name}.")]:
-            del sys.modules[loaded]
+        _unload(name)
         raise
     return module
+
+
+def _unload(name: str) -> None:
+    """Forget a module and those inside it; who holds their objects keeps them."""
+    for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{name}.")]:
+        del sys.modules[loaded]
+
+
+def _forget(name: str, path: Path) -> None:
+    _unload(name)
+    # Bytecode counts as current when second and size agree, which an edit may keep.
+    for file in _files(path):
+        Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _stamp(path: Path) -> object:
+    """Name, time and size of each source file: enough to see an edit."""
+    try:
+        stats = [(file, file.stat()) for file in _files(path)]
+    except OSError:
+        return None  # it changes just now
+    return [(str(file), stat.st_mtime_ns, stat.st_size) for file, stat in stats]
 
 
 # --- what modules say
@@ -336,6 +395,12 @@ def _validate(registration: Registration[Any, Any]) -> None:
             f"plugin {registration.uri}: every field of {config.__name__}"
             f" needs a default ({error}): invalid argument"
         ) from error
+    unknown = [name for name in given["live"] if name not in config.__struct_fields__]
+    if unknown:
+        raise InvalidArgument(
+            f"plugin {registration.uri}: live names {', '.join(map(repr, unknown))}, which"
+            f" {config.__name__} does not have: invalid argument"
+        )
     if not callable(registration.start):
         raise InvalidArgument(
             f"plugin {registration.uri}: start must be callable: invalid argument"

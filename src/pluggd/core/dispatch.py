@@ -61,6 +61,7 @@ class Method:
         "item",
         "name",
         "schema",
+        "service",
         "statistics",
         "streams",
     )
@@ -72,6 +73,7 @@ class Method:
         statistics: MethodStatistics,
     ) -> None:
         self.name = schema.name
+        self.service = schema.name.rpartition(".")[0]
         self.statistics = statistics
         self.schema = schema
         self.arguments = Arguments(schema)
@@ -178,12 +180,12 @@ class Dispatcher:
         self.limits = limits or Limits()
         self.version = version
         self.statistics = Statistics()
-        self._access = access
-        if access is not None and not access.rules and access.default == "allow":
-            self._access = None
+        self._access: AccessConfig | None = None
+        self.set_access(access)
         self._methods: dict[str, Method] = {}
         self._services: dict[str, ServiceSchema] = {RPC.service: service_schema(RPC)}
         self._providers: dict[str, str] = {}
+        self._implementations: dict[str, object] = {}
         self._down: dict[str, PluggdError] = {}
         self._unknown = self.statistics.method(UNKNOWN)
         self._hello = Method(
@@ -206,6 +208,7 @@ class Dispatcher:
         self._forget(schema.name)
         self._services[schema.name] = schema
         self._providers[schema.name] = uri
+        self._implementations[schema.name] = implementation
         for method in schema.methods:
             function = getattr(implementation, method.attribute, None)
             if function is None:
@@ -214,6 +217,12 @@ class Dispatcher:
             self._methods[method.name] = Method(
                 method, function, self.statistics.method(method.name, uri)
             )
+
+    def set_access(self, access: AccessConfig | None) -> None:
+        """Who may call what, from the next request on."""
+        if access is not None and not access.rules and access.default == "allow":
+            access = None
+        self._access = access
 
     def unavailable(self, kind: Kind[Any] | str, error: PluggdError) -> None:
         """Answer every call of a service with this error from now on."""
@@ -226,11 +235,25 @@ class Dispatcher:
         self._forget(service)
         self._down[service] = error
 
+    def remove(self, service: str) -> None:
+        """Know nothing of a service any more."""
+        self._forget(service)
+        self._services.pop(service, None)
+
     def _forget(self, service: str) -> None:
         self._down.pop(service, None)
         self._providers.pop(service, None)
+        self._implementations.pop(service, None)
         for name in [n for n in self._methods if n.rpartition(".")[0] == service]:
             del self._methods[name]
+
+    def provider(self, service: str) -> str:
+        """The URI of the plugin that answers for a service, or ""."""
+        return self._providers.get(service, "")
+
+    def serves(self, service: str, implementation: object) -> bool:
+        """Whether this very object answers for the service."""
+        return self._implementations.get(service) is implementation
 
     def services(self) -> dict[str, PluggdError | None]:
         """The services by name, with what keeps them from serving."""

@@ -10,7 +10,7 @@ there. Nothing here knows of sockets or files.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,6 @@ import trio
 
 from pluggd.core.context import PluginContext
 from pluggd.core.failure import Failure, failure_of
-from pluggd.core.graph import Node, plan
 from pluggd.core.log import Log
 from pluggd.core.protocols import mismatches
 from pluggd.core.status import Status
@@ -60,8 +59,11 @@ class _Life:
 
 
 class Lifecycle:
-    """The lives of all plugins of one daemon. `start` and `stop` are called once each,
-    inside the nursery that is given here and that outlives both."""
+    """The lives of all plugins of one daemon.
+
+    `start` may be called again, for plugins that were found since or stopped by `halt`;
+    `stop` ends it. All run inside the nursery that is given here, which outlives them.
+    """
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class Lifecycle:
     ) -> None:
         self._table = table
         self._nursery = nursery
-        self._deadlines = deadlines
+        self.deadlines = deadlines
         self._log = log
         self._root = root
         self._state = state
@@ -88,7 +90,8 @@ class Lifecycle:
     # --- start
 
     async def start(self) -> None:
-        """Give every plugin its turn; returns early when the daemon is to stop."""
+        """Give every plugin that is *found* its turn, in the order of the table;
+        returns early when the daemon is to stop."""
         for row in list(self._table.rows):
             if self._stopping:
                 return
@@ -106,7 +109,7 @@ class Lifecycle:
         life = _Life(row, registration)
         self._lives.append(life)
         self._table.move(row, Status.STARTING)
-        deadline = registration.deadline or self._deadlines.start
+        deadline = registration.deadline or self.deadlines.start
         life.scope.deadline = trio.current_time() + deadline
         with self._watchdog.watch(row.uri, deadline + PATIENCE):
             self._nursery.start_soon(self._live, life, name=f"plugin {row.uri}")
@@ -194,7 +197,7 @@ class Lifecycle:
                     row, Status.STOPPED, "the daemon stopped during its start"
                 )
             case Status.STARTING:
-                deadline = life.registration.deadline or self._deadlines.start
+                deadline = life.registration.deadline or self.deadlines.start
                 reason = f"start did not return within {deadline:g} s"
                 self._table.move(row, Status.FAILED, reason, code="deadline_exceeded")
                 log.error("plugin failed", extra={"reason": reason})
@@ -292,6 +295,28 @@ class Lifecycle:
 
     # --- stop
 
+    async def halt(self, rows: Collection[Row]) -> list[Row]:
+        """Stop some plugins of a daemon that goes on, in reverse order of start.
+
+        Returns those whose task would not end: they stay *failed*, and only the end of
+        the process removes their code.
+        """
+        stuck = [
+            life.row
+            for life in reversed(self._lives)
+            if life.row in rows and not await self._stop_one(life, math.inf)
+        ]
+        self._lives = [life for life in self._lives if not life.over.is_set()]
+        return stuck
+
+    def alive(self, row: Row) -> bool:
+        """Whether something of the plugin still runs, also of one that failed."""
+        return any(life.row is row and not life.over.is_set() for life in self._lives)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
     async def stop(self) -> list[str]:
         """End all lives in reverse order, each within its deadline and all within one.
 
@@ -299,7 +324,7 @@ class Lifecycle:
         there, and only the end of the process removes it.
         """
         self.interrupt()
-        end = trio.current_time() + self._deadlines.shutdown
+        end = trio.current_time() + self.deadlines.shutdown
         return [
             life.row.uri
             for life in reversed(self._lives)
@@ -343,7 +368,7 @@ class Lifecycle:
         return False
 
     def _stop_deadline(self, life: _Life) -> float:
-        return life.registration.deadline or self._deadlines.stop
+        return life.registration.deadline or self.deadlines.stop
 
     def _log_of(self, row: Row) -> Log:
         return self._log.with_fields(plugin=row.uri)
@@ -355,39 +380,3 @@ def _only_skip(error: BaseException) -> Skip | None:
         return error if isinstance(error, Skip) else None
     inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
     return _only_skip(inner[0]) if len(inner) == 1 else None
-
-
-def place(table: Table, disabled: Sequence[str], log: Log) -> None:
-    """Decide what needs no start to be known: broken, disabled, part of a cycle; and
-    bring the rest into the order of start."""
-    for row in table.rows:
-        if row.uri in disabled and row.registration is not None:
-            table.move(row, Status.DISABLED, "disabled in the configuration")
-        elif row.found.failure is not None:
-            failure = row.found.failure
-            table.fail(row, failure)
-            log.error(
-                "plugin failed",
-                extra={
-                    "plugin": row.uri,
-                    "reason": failure.reason,
-                    "detail": failure.traceback,
-                },
-            )
-    rows = {row.uri: row for row in table.rows if row.status is Status.FOUND}
-    nodes = [
-        Node(
-            row.uri,
-            row.kind,
-            tuple(kind.name for kind in row.registration.requires),
-            tuple(kind.name for kind in row.registration.wants),
-        )
-        for row in rows.values()
-        if row.registration is not None
-    ]
-    result = plan(nodes)
-    for uri, cycle in result.cycles.items():
-        reason = f"is part of a cycle of requirements: {cycle}: failed precondition"
-        table.move(rows[uri], Status.FAILED, reason, code="failed_precondition")
-        log.error("plugin failed", extra={"plugin": uri, "reason": reason})
-    table.sort(result.order)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Collection
 
 import trio
 
+from pluggd.core.calls import ActiveCall
 from pluggd.core.connection import Connection
 from pluggd.core.dispatch import Dispatcher
-from pluggd.errors import ResourceExhausted, to_text
+from pluggd.errors import ResourceExhausted, Unavailable, to_text
 from pluggd.wire.encoder import encode_notification
 from pluggd.wire.messages import ERROR
 
@@ -68,6 +70,33 @@ class Lobby:
         """A call ended or output left; looked at while stopping."""
         if self._changed:
             self._changed.unpark_all()
+
+    async def drain(
+        self, services: Collection[str], error: Unavailable, grace: float
+    ) -> None:
+        """Let the calls of these services end within `grace` seconds; those that wait
+        for what may never come, and what is left then, get the error. New calls are
+        the dispatcher's business."""
+
+        def running() -> list[ActiveCall]:
+            return [
+                call
+                for connection in self.connections
+                for call in connection.calls.values()
+                if call.method.service in services
+            ]
+
+        for call in running():
+            if call.method.schema.waits:
+                call.cancel(error)
+        with trio.move_on_after(grace):
+            while running():
+                await self._changed.park()
+        for call in running():
+            call.cancel(error)
+        with trio.move_on_after(LAST_WORDS):
+            while running():
+                await self._changed.park()
 
     async def stop(self, grace: float, hurry: trio.Event | None = None) -> None:
         """Let calls in flight end within `grace` seconds or until `hurry` is set, answer

@@ -48,10 +48,17 @@ def make_log(
     """A log of its own. level: a key of LEVELS. format: text or json. Without a stream
     it writes to what sys.stderr is at each line."""
     logger = logging.Logger("pluggd", LEVELS[level])  # noqa: LOG001 - in no registry
-    handler = _Handler(stream)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
-    logger.addHandler(handler)
-    return Log(logger, {})
+    logger.addHandler(_Handler(stream))
+    log = Log(logger, {})
+    set_log(log, level, format)
+    return log
+
+
+def set_log(log: Log, level: str, format: str) -> None:
+    """Change what a log made by `make_log` writes; arguments as there."""
+    log.logger.setLevel(LEVELS[level])
+    for handler in log.logger.handlers:
+        handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
 
 
 class _Handler(logging.Handler):

@@ -60,6 +60,7 @@ async def serve(
     stop: trio.Event | None = None,
     grace: float = GRACE,
     hurry: trio.Event | None = None,
+    lobby: Lobby | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop` is set, then let calls in flight end and return.
@@ -67,9 +68,9 @@ async def serve(
     The listener listens already; it is closed here, at the start of the stop. busy: whether
     threads have work to do. grace: seconds for calls in flight; when they have passed,
     or `hurry` is set, calls are answered `unavailable`. Cancellation ends everything at
-    once.
+    once. lobby: where connections are entered, for who wants to look at them.
     """
-    reactor = _Reactor(listener, dispatcher, busy)
+    reactor = _Reactor(listener, dispatcher, busy, lobby or Lobby(dispatcher))
     try:
         async with trio.open_nursery() as nursery:
             reactor.nursery = nursery
@@ -111,9 +112,10 @@ class _Reactor:
         listener: socket.socket,
         dispatcher: Dispatcher,
         busy: Callable[[], bool] | None,
+        lobby: Lobby,
     ) -> None:
         self.dispatcher = dispatcher
-        self.lobby = Lobby(dispatcher)
+        self.lobby = lobby
         self.nursery: trio.Nursery | None = None
         self._busy = busy
         self._gave_way = 0.0

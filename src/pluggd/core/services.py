@@ -9,7 +9,7 @@ fails later; until then and afterwards nothing is served.
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -18,13 +18,15 @@ import trio
 
 from pluggd import __version__
 from pluggd.core.dispatch import Dispatcher
+from pluggd.core.lobby import Lobby
 from pluggd.core.server import serve
 from pluggd.core.settings import LimitSettings, Settings
 from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
-from pluggd.errors import NotFound, PluggdError
+from pluggd.errors import NotFound, PluggdError, Unavailable
 from pluggd.services.introspection import Health, ServiceHealth
 from pluggd.services.kind import Kind
+from pluggd.services.management import MANAGEMENT
 from pluggd.services.rpc import RPC_ATTRIBUTE
 from pluggd.wire.limits import Limits
 
@@ -34,7 +36,7 @@ class Services:
 
     def __init__(self, table: Table, settings: Settings) -> None:
         self._table = table
-        self._settings = settings
+        self._grace = settings.rpc.grace
         self._open = False
         self._kinds: dict[str, Kind[Any]] = {}
         self.hurry = trio.Event()
@@ -43,15 +45,35 @@ class Services:
             version=__version__,
             access=settings.rpc.access,
         )
-        for row in table.rows:
-            if row.registration is not None and is_served(row.registration.provides):
-                kind = row.registration.provides
-                self._kinds.setdefault(kind.name, kind)
+        self._lobby = Lobby(self.dispatcher)
+        self._pending: list[Callable[[], bool]] = []
+        self._note_kinds()
         table.on_change = self._changed
 
+    def apply(self, settings: Settings) -> None:
+        """Take over what of the settings can change while clients are connected: the
+        limits are those of connections that come later."""
+        self._grace = settings.rpc.grace
+        self.dispatcher.limits = limits_of(settings.rpc.limits)
+        self.dispatcher.set_access(settings.rpc.access)
+
+    def _note_kinds(self) -> None:
+        """Take the kinds as the plugins that there are now declare them; one that is
+        gone is no longer known, and one whose file changed may differ."""
+        kinds: dict[str, Kind[Any]] = {}
+        for row in self._table.rows:
+            if row.registration is not None and is_served(row.registration.provides):
+                kinds.setdefault(row.kind, row.registration.provides)
+        for name in self._kinds.keys() - kinds.keys():
+            self.dispatcher.remove(self._kinds[name].service)
+        self._kinds = kinds
+
     def open(self) -> None:
-        """All plugins had their turn: tell the dispatcher who answers for what."""
+        """All plugins had their turn, or some another one: tell the dispatcher who
+        answers for what."""
         self._open = True
+        self._note_kinds()
+        self._note_pending()
         for kind in self._kinds.values():
             self._choose(kind)
         for row in self._table.rows:
@@ -67,6 +89,21 @@ class Services:
         """What changes from now on is the daemon's stop and no news."""
         self._open = False
 
+    async def withdraw(self, rows: Collection[Row], why: str) -> None:
+        """Answer calls of what these plugins serve with `unavailable`, and wait until
+        those in flight have ended, were given up, or had their grace."""
+        kinds = [
+            kind
+            for kind in self._kinds.values()
+            if self.dispatcher.provider(kind.service) in {row.uri for row in rows}
+        ]
+        error = Unavailable(f"{why}: unavailable")
+        for kind in kinds:
+            self.dispatcher.unavailable(kind, error)
+        # Who asked for the change waits for its end.
+        services = {kind.service for kind in kinds} - {MANAGEMENT.service}
+        await self._lobby.drain(services, error, self._grace)
+
     def _changed(self, row: Row) -> None:
         if self._open and row.status is Status.FAILED and row.kind in self._kinds:
             self._choose(self._kinds[row.kind])
@@ -74,6 +111,9 @@ class Services:
     def _choose(self, kind: Kind[Any]) -> None:
         row, error = self._provider(kind)
         if row is not None:
+            # What answers already keeps its methods and their statistics.
+            if self.dispatcher.serves(kind.service, row.instance):
+                return
             self.dispatcher.add(kind, row.instance, row.uri)
         elif error is not None:
             self.dispatcher.unavailable(kind, error)
@@ -120,8 +160,9 @@ class Services:
             self.dispatcher,
             busy=self._busy(),
             stop=stop,
-            grace=self._settings.rpc.grace,
+            grace=self._grace,
             hurry=self.hurry,
+            lobby=self._lobby,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(run, name="server")
@@ -130,15 +171,18 @@ class Services:
             finally:
                 stop.set()
 
-    def _busy(self) -> Callable[[], bool]:
-        """Whether threads have work that somebody waits for: then the server gives way,
-        or they hardly ever get the interpreter lock (docs/decisions/0002)."""
-        limiter = trio.to_thread.current_default_thread_limiter()
-        pending: list[Callable[[], bool]] = [
+    def _note_pending(self) -> None:
+        self._pending[:] = [
             row.instance.pending
             for row in self._table.rows
             if callable(getattr(row.instance, "pending", None))
         ]
+
+    def _busy(self) -> Callable[[], bool]:
+        """Whether threads have work that somebody waits for: then the server gives way,
+        or they hardly ever get the interpreter lock (docs/decisions/0002)."""
+        limiter = trio.to_thread.current_default_thread_limiter()
+        pending = self._pending
 
         def busy() -> bool:  # asked in every round: no generator
             for ask in pending:

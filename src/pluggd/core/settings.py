@@ -106,6 +106,24 @@ class Settings(Record, frozen=True):
     """The options of each plugin, under its URI."""
 
 
+# What the daemon holds open from its start to its end; all other options of it can
+# change meanwhile.
+DAEMON_KEYS: frozenset[tuple[str, ...]] = frozenset(
+    {
+        ("root",),
+        ("state",),
+        ("rpc", "address"),
+        ("rpc", "uid"),
+        ("rpc", "gid"),
+        ("rpc", "mode"),
+    }
+)
+# These say which plugins there are, and who gets whom.
+PLUGIN_KEYS: frozenset[tuple[str, ...]] = frozenset(
+    {("plugin_dirs",), ("disabled_plugins",), ("select",)}
+)
+
+
 def short_kind(kind: str) -> str:
     """`metadata` of `pluggd.metadata.v1`: what an operator writes in [select]."""
     parts = kind.split(".")

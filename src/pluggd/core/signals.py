@@ -3,7 +3,7 @@
 """What the daemon does when a signal comes.
 
 SIGTERM and SIGINT stop it, a second one hurries it. SIGUSR1 writes what everything
-waits for to the log. SIGHUP is answered with a line: its default would kill.
+waits for to the log. SIGHUP reads the configuration again.
 
 The handler is our own and not `trio.open_signal_receiver`, because that needs a loop
 which runs: when a plugin blocks it, a second request to stop ends the process.
@@ -24,6 +24,7 @@ import trio
 from pluggd.core.daemon import Daemon
 from pluggd.core.diagnose import dump
 from pluggd.core.exits import EXIT_STUCK
+from pluggd.errors import PluggdError
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 UNHEARD = 2.0
@@ -56,10 +57,7 @@ def handled(
         elif number == signal.SIGUSR1:
             nursery.start_soon(dump, daemon, name="dump on SIGUSR1")
         else:
-            daemon.log.warning(
-                "signal ignored: the configuration is read at start only",
-                extra={"signal": name},
-            )
+            nursery.start_soon(_reload, daemon, name="reload on SIGHUP")
 
     def handler(number: int, frame: FrameType | None) -> None:
         nonlocal unheard_since
@@ -83,3 +81,11 @@ def handled(
         for number, previous in before.items():
             last = at_the_end and number in STOP
             signal.signal(number, signal.SIG_IGN if last else previous)
+
+
+async def _reload(daemon: Daemon) -> None:
+    try:
+        await daemon.reload()
+    except PluggdError as error:
+        for line in error.message.splitlines():
+            daemon.log.error("configuration not reloaded", extra={"reason": line})

@@ -33,6 +33,7 @@ class Status(StrEnum):
 # starting -> stopped: the daemon was told to stop in the middle of its start.
 # failed -> stopping does not exist: a plugin that failed while it worked is still
 # taken down at the end, but what the operator needs to see is that it failed.
+# ... -> found: it gets another turn in a running daemon, once nothing of it runs.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.FOUND: frozenset(
         {Status.DISABLED, Status.BLOCKED, Status.STARTING, Status.FAILED}
@@ -42,11 +43,11 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     ),
     Status.OK: frozenset({Status.FAILED, Status.STOPPING}),
     Status.STOPPING: frozenset({Status.STOPPED, Status.FAILED}),
-    Status.DISABLED: frozenset(),
-    Status.BLOCKED: frozenset(),
-    Status.SKIPPED: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.STOPPED: frozenset(),
+    Status.DISABLED: frozenset({Status.FOUND}),
+    Status.BLOCKED: frozenset({Status.FOUND}),
+    Status.SKIPPED: frozenset({Status.FOUND}),
+    Status.FAILED: frozenset({Status.FOUND}),
+    Status.STOPPED: frozenset({Status.FOUND}),
 }
 
 

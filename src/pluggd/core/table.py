@@ -9,15 +9,16 @@ anything; a daemon has one table and nobody shares it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pluggd.core.arguments import did_you_mean
 from pluggd.core.discovery import Found
 from pluggd.core.failure import Failure
 from pluggd.core.graph import choose
 from pluggd.core.status import State, Status, chain, move
-from pluggd.errors import PluggdError, Unavailable
+from pluggd.errors import NotFound, PluggdError, Unavailable
 from pluggd.model.record import Record
 from pluggd.model.types import Platform
 from pluggd.plugin import NoConfig, Registration
@@ -36,6 +37,7 @@ class Row:
     exports: dict[str, str] = field(default_factory=dict[str, str])
     capabilities: list[str] = field(default_factory=list[str])
     platforms: list[Platform] = field(default_factory=list[Platform])
+    on_reload: Callable[[Any], None] | None = None
 
     @property
     def uri(self) -> str:
@@ -52,6 +54,13 @@ class Row:
     @property
     def kind(self) -> str:
         return self.registration.provides.name if self.registration else ""
+
+    def uses(self, kinds: Collection[str]) -> bool:
+        """Whether it requires or wants one of these kinds."""
+        registration = self.registration
+        return registration is not None and any(
+            kind.name in kinds for kind in (*registration.requires, *registration.wants)
+        )
 
     def cause(self) -> Cause:
         return Cause(uri=self.uri, status=self.status.value, reason=self.state.reason)
@@ -118,13 +127,45 @@ class Table:
     def sort(self, order: Iterable[str]) -> None:
         place = {uri: index for index, uri in enumerate(order)}
         last = len(place)
-        self.rows.sort(
-            key=lambda row: (
-                place.get(row.uri, last) if row.status is Status.FOUND else last,
-                row.uri,
-                row.found.path,
-            )
-        )
+
+        def key(row: Row) -> tuple[int, str, str]:
+            broken = row.found.failure is not None or row.status is Status.DISABLED
+            index = last if broken else place.get(row.uri, last)
+            return index, row.uri, row.found.path
+
+        self.rows.sort(key=key)
+
+    def again(self, row: Row) -> None:
+        """Give a plugin of which nothing runs another turn, as if it had had none."""
+        self.move(row, Status.FOUND)
+        row.instance = None
+        row.exports.clear()
+        row.capabilities.clear()
+        row.platforms.clear()
+        row.on_reload = None
+
+    def find(self, uri: str) -> Row:
+        """Raises NotFound, with the nearest name."""
+        for row in self.rows:
+            if row.uri == uri:
+                return row
+        hint = did_you_mean(uri, (row.uri for row in self.rows))
+        raise NotFound(f'plugin "{uri}": not found{hint}')
+
+    def dependents(self, rows: Iterable[Row]) -> list[Row]:
+        """These rows and whatever requires or wants what they provide, directly or
+        not, in order of start: who has to let go before they can stop."""
+        chosen = set(rows)
+        kinds = {row.kind for row in chosen}
+        grown = True
+        while grown:
+            grown = False
+            for row in self.rows:
+                if row not in chosen and row.uses(kinds):
+                    chosen.add(row)
+                    kinds.add(row.kind)
+                    grown = True
+        return [row for row in self.rows if row in chosen]
 
     def infos(self) -> list[PluginInfo]:
         """In order of start, then those that never were started, by URI."""

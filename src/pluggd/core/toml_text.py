@@ -19,13 +19,17 @@ from typing import Any, cast
 from pluggd.core.config import Configuration
 from pluggd.core.config_files import Key
 from pluggd.core.discovery import Found
-from pluggd.core.settings import Settings
+from pluggd.core.settings import DAEMON_KEYS, Settings
 from pluggd.model.record import Record, replace, to_plain
 
 HEADER = """\
 # The configuration of pluggd, with every key, its meaning, unit and default.
 # A file needs only what it changes. `pluggd config check` finds mistakes,
 # `pluggd config dump` shows where each value comes from.
+#
+# SIGHUP and `pluggctl config reload` read it again. The daemon's own options are then in
+# force, but for those that say otherwise; a plugin whose options changed is started
+# anew, with what needs it, but for those that it takes while it runs.
 """
 
 
@@ -43,6 +47,9 @@ def default_text(found: list[Found]) -> str:
             out.append("")
             if registration.description:
                 out.append(_comment(registration.description))
+            if registration.live:
+                names = ", ".join(registration.live)
+                out.append(_comment(f"Taken while it runs: {names}."))
             writer.record(record, ("plugins", registration.uri), header=True)
     return "\n".join(out).rstrip("\n") + "\n"
 
@@ -119,6 +126,8 @@ class _Writer:
                 self._out.append("")
             if doc:
                 self._out.append(_comment(doc))
+            if key in DAEMON_KEYS:
+                self._out.append(_comment("Needs a new start of the daemon."))
         if value is None:
             self._out.append(f"# {_dotted((name,))} is not set")
             return

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pluggd.services.introspection import Health, PluginInfo, ServerInfo
 from pluggd.services.kind import Kind
+from pluggd.services.management import Change
 
 
 class Daemon(Protocol):
@@ -26,6 +27,22 @@ class Daemon(Protocol):
 
     def health(self, service: str = "") -> Health:
         """Raises NotFound."""
+        ...
+
+    async def restart_plugin(self, uri: str) -> Change:
+        """As `management.v1.restart`."""
+        ...
+
+    async def disable_plugin(self, uri: str) -> Change:
+        """As `management.v1.disable`."""
+        ...
+
+    async def enable_plugin(self, uri: str) -> Change:
+        """As `management.v1.enable`."""
+        ...
+
+    async def reload(self, *, dry_run: bool = False) -> Change:
+        """As `management.v1.reload`."""
         ...
 
 

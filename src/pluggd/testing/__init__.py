@@ -4,5 +4,13 @@
 
 from pluggd.testing.daemon import RunningDaemon, running_daemon
 from pluggd.testing.memory import MemoryMetadata, memory_metadata
+from pluggd.testing.one_plugin import FakeContext, started
 
-__all__ = ["MemoryMetadata", "RunningDaemon", "memory_metadata", "running_daemon"]
+__all__ = [
+    "FakeContext",
+    "MemoryMetadata",
+    "RunningDaemon",
+    "memory_metadata",
+    "running_daemon",
+    "started",
+]

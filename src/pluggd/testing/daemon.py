@@ -15,16 +15,16 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from pluggd.core.config import configure, settings_of
-from pluggd.core.config_files import load
 from pluggd.core.daemon import Daemon
-from pluggd.core.discovery import Found, discover
+from pluggd.core.discovery import Found
 from pluggd.core.listener import MAX_PATH
+from pluggd.core.loading import load_all
 from pluggd.core.log import Log, make_log
 from pluggd.core.toml_text import table_text
 from pluggd.errors import PluggdError
@@ -155,15 +155,17 @@ async def running_daemon(
             running = _in_subprocess(address, log_file, arguments)
         else:
             log = make_log(stream=stack.enter_context(log_file.open("a", buffering=1)))
-            sources = load(file, places)
-            settings = settings_of(sources)
-            found = [
-                *discover([Path(one) for one in settings.plugin_dirs], bundled=bundled),
-                *(Found(one.uri, one.uri, "test", one) for one in plugins),
-            ]
-            configuration = configure(sources, settings, found)
-            log.logger.setLevel(settings.log.level.upper())
-            daemon = Daemon(configuration, found, log=log, stuck=_complain)
+            read = partial(
+                load_all,
+                file,
+                places,
+                memory={},
+                bundled=bundled,
+                extra=tuple(Found(one.uri, one.uri, "test", one) for one in plugins),
+            )
+            configuration, found = read()
+            log.logger.setLevel(configuration.settings.log.level.upper())
+            daemon = Daemon(configuration, found, log=log, stuck=_complain, read=read)
             running = _in_process(daemon, address, log_file, log)
         yield await stack.enter_async_context(running)
 

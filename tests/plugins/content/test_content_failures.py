@@ -22,8 +22,9 @@ from pluggd.errors import (
 )
 from pluggd.model.record import convert
 from pluggd.services.call import using
+from pluggd.services.gc import GC
 from pluggd.services.metadata import Metadata
-from pluggd.services.namespaces import Namespace
+from pluggd.services.namespaces import NAMESPACES, Namespace
 from pluggd.testing.memory import memory_metadata
 from plugins.content import reading
 from plugins.content.config import Config
@@ -264,9 +265,8 @@ async def test_isolated_namespaces_adopt_only_what_is_shareable(
     tmp_path: Path, metadata: Metadata
 ) -> None:
     config = Config(policy="isolated")
-    async with started_content(
-        tmp_path, metadata, config, namespaces=Labelled()
-    ) as content:
+    others = {NAMESPACES: Labelled()}
+    async with started_content(tmp_path, metadata, config, others) as content:
         for name, data in (("one", b"private"), ("open", b"public")):
             with using(namespace=name):
                 await content.write(ref="r", action="commit", data=data)
@@ -295,9 +295,8 @@ class CollectingGc:
 async def test_delete_with_sync_returns_when_the_bytes_are_gone(
     tmp_path: Path, metadata: Metadata
 ) -> None:
-    async with started_content(
-        tmp_path, metadata, gc=CollectingGc(metadata)
-    ) as content:
+    others = {GC: CollectingGc(metadata)}
+    async with started_content(tmp_path, metadata, others=others) as content:
         result = await content.write(ref="r", action="commit", data=b"hello")
         assert blob_path(tmp_path, b"hello").exists()
         await content.delete(digest=result.digest, sync=True)

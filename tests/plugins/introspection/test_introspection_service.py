@@ -18,6 +18,7 @@ from pluggd.services.introspection import (
     ServerInfo,
     ServiceHealth,
 )
+from pluggd.services.management import Change
 from plugins.introspection.service import IntrospectionService
 
 PLUGINS = [
@@ -44,6 +45,14 @@ class FakeDaemon:
 
     def health(self, service: str = "") -> Health:
         return Health(status="serving", services=[ServiceHealth(service=service)])
+
+    async def restart_plugin(self, uri: str) -> Change:
+        raise NotImplementedError
+
+    disable_plugin = enable_plugin = restart_plugin
+
+    async def reload(self, *, dry_run: bool = False) -> Change:
+        raise NotImplementedError
 
 
 SERVICE = IntrospectionService(FakeDaemon())

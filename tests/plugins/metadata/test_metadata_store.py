@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,11 +29,9 @@ from pluggd.errors import (
     InvalidArgument,
     Unavailable,
 )
-from pluggd.model.types import Platform
 from pluggd.objects.tables import TABLES
 from pluggd.objects.transaction import ObjectTransaction
 from pluggd.services.call import namespace, using
-from pluggd.services.kind import Kind
 from pluggd.services.metadata import (
     FOREVER,
     METADATA,
@@ -44,6 +42,7 @@ from pluggd.services.metadata import (
     Transaction,
     View,
 )
+from pluggd.testing import FakeContext
 from plugins.metadata import child
 from plugins.metadata.config import Config
 from plugins.metadata.environment import DATA, Environment
@@ -372,54 +371,15 @@ async def test_a_mark_that_fails_is_an_error_and_removes_nothing(
 # --- the plugin
 
 
-class Host:
-    """The `Context` that a core would give."""
-
-    uri = "pluggd.metadata.v1.lmdb"
-    log = LOG
-
-    def __init__(self, nursery: trio.Nursery, root: Path, config: Config) -> None:
-        self._nursery = nursery
-        self.root = self.state = root
-        self.config = config
-        self.failed: list[Exception] = []
-        self.has_failed = trio.Event()
-
-    def spawn(
-        self,
-        function: Callable[..., Awaitable[object]],
-        *args: object,
-        name: str | None = None,
-    ) -> None:
-        async def run() -> None:
-            try:
-                await function(*args)
-            except Exception as error:  # noqa: BLE001 - as the core does
-                self.failed.append(error)
-                self.has_failed.set()
-
-        self._nursery.start_soon(run, name=name)
-
-    def get(self, kind: Kind[Any]) -> Any:
-        raise NotImplementedError
-
-    get_all = find = get
-
-    def export(self, key: str, value: str) -> None:
-        pass
-
-    def capability(self, name: str) -> None:
-        pass
-
-    def platform(self, platform: Platform) -> None:
-        pass
-
-
 @asynccontextmanager
-async def hosted(root: Path, **config: int) -> AsyncGenerator[tuple[Metadata, Host]]:
+async def hosted(
+    root: Path, **config: int
+) -> AsyncGenerator[tuple[Metadata, FakeContext[Config]]]:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            host = Host(nursery, root, Config(**config))
+            host = FakeContext(
+                Config(**config), root=root, nursery=nursery, strict=False
+            )
             async with start(host) as metadata:
                 yield metadata, host
                 nursery.cancel_scope.cancel()
@@ -443,7 +403,7 @@ async def test_what_was_stored_is_there_after_a_stop_and_a_start(
     async with hosted(tmp_path) as (metadata, host):
         await metadata.open_table("t")
         assert metadata.read(names) == ["a"]
-        assert host.failed == []
+        assert host.crashed == []
 
 
 async def test_a_crash_of_the_writer_makes_the_plugin_fail(
@@ -459,8 +419,8 @@ async def test_a_crash_of_the_writer_makes_the_plugin_fail(
             patch.setattr(Environment, "begin_write", crash)
             with pytest.raises(Internal):
                 await metadata.update(put("a"))
-        await host.has_failed.wait()
-        assert [type(error) for error in host.failed] == [Internal]
+        await host.has_crashed.wait()
+        assert [type(error) for error in host.crashed] == [Internal]
 
 
 async def test_bad_configuration_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 
 from pluggd.cli.ctl.app import App, Fields, Group, pass_app
 from pluggd.cli.ctl.args import PLUGINS
+from pluggd.cli.ctl.changes import show_change
 from pluggd.cli.ctl.output import (
     clean,
     json_document,
@@ -106,6 +107,36 @@ def graph(app: App, form: str) -> None:
         _mermaid(found, edges)
     else:
         _text(found, edges)
+
+
+@plugins.command()
+@click.argument("uri", shell_complete=PLUGINS)
+@pass_app
+def restart(app: App, uri: str) -> None:
+    """Stop a plugin and what needs it, and start them again.
+
+    Also for one that failed: its next start may do better.
+    """
+    show_change(app, app.call("management.v1.restart", {"uri": uri}))
+
+
+@plugins.command()
+@click.argument("uri", shell_complete=PLUGINS)
+@pass_app
+def disable(app: App, uri: str) -> None:
+    """Stop a plugin until it is enabled, or the daemon is started anew.
+
+    To keep it off, put it into `disabled_plugins` of the configuration.
+    """
+    show_change(app, app.call("management.v1.disable", {"uri": uri}))
+
+
+@plugins.command()
+@click.argument("uri", shell_complete=PLUGINS)
+@pass_app
+def enable(app: App, uri: str) -> None:
+    """Start a plugin that is disabled."""
+    show_change(app, app.call("management.v1.enable", {"uri": uri}))
 
 
 def _is_filter(text: str) -> bool:

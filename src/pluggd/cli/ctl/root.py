@@ -18,7 +18,11 @@ class Root(LazyGroup):
     lazy: Mapping[str, tuple[str, str]] = {
         "version": (f"{_HERE}.system:version", "Show the versions of both ends."),
         "health": (f"{_HERE}.system:health", "Say whether the services serve."),
-        "plugins": (f"{_HERE}.plugins:plugins", "Plugins: ls, graph."),
+        "plugins": (
+            f"{_HERE}.plugins:plugins",
+            "Plugins: ls, graph, restart, disable, enable.",
+        ),
+        "config": (f"{_HERE}.config:config", "Configuration: reload."),
         "namespaces": (
             f"{_HERE}.namespaces:namespaces",
             "Namespaces: create, ls, label, rm.",

@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Changes a running daemon. See README.md."""
+
+from plugins.management.registration import pluggd_register
+
+__all__ = ["pluggd_register"]

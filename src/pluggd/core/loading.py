@@ -1,0 +1,42 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From a file and flags to a checked configuration and the plugins that it is for.
+
+Used at start, by the offline commands, and again by each reload of a running daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pluggd.core.config import Configuration, configure, settings_of
+from pluggd.core.config_files import ConfigError, Key, load
+from pluggd.core.discovery import Found, Memory, discover
+from pluggd.errors import InvalidArgument
+
+
+def load_all(
+    file: Path | None = None,
+    flags: Mapping[Key, Any] | None = None,
+    *,
+    memory: Memory | None = None,
+    bundled: bool = True,
+    extra: tuple[Found, ...] = (),
+) -> tuple[Configuration, list[Found]]:
+    """Raises ConfigError with every mistake that can be told.
+
+    memory: what was discovered before, see `discover`. bundled: whether the bundled
+    plugins count. extra: plugins that come from elsewhere.
+    """
+    sources = load(file, flags)
+    settings = settings_of(sources)
+    directories = [Path(directory) for directory in settings.plugin_dirs]
+    try:
+        found = discover(directories, bundled=bundled, memory=memory)
+    except InvalidArgument as error:
+        text = error.message.removesuffix(": invalid argument")
+        raise ConfigError([f"{sources.where(('plugin_dirs',))}: {text}"]) from None
+    found += extra
+    return configure(sources, settings, found), found
