@@ -22,7 +22,8 @@ from pluggd.services.fsck import Finding
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
 
-SnapshotKind = Literal["active", "view", "committed"]
+SnapshotKind = Literal["", "active", "view", "committed"]
+""""" is in requests alone, where the kind does not matter."""
 
 INHERITED = "containerd.io/snapshot/"
 """Labels that begin so, and REFERENCE, reach the driver; others stay above it."""
@@ -36,7 +37,7 @@ class SnapshotInfo(Record, frozen=True):
     """A snapshot. name: its key, or its name once it is committed. parent: the name of
     a committed snapshot, "" for none. Times in ns, set by the store."""
 
-    kind: SnapshotKind = "active"
+    kind: SnapshotKind = ""
     name: str = ""
     parent: str = ""
     labels: dict[str, str] = {}

@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots in namespaces, over any snapshotter. See README.md."""
+
+from plugins.snapshots.registration import pluggd_register
+
+__all__ = ["pluggd_register"]

@@ -1,0 +1,64 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How the snapshot service is put together and started."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from pluggd.plugin import Context, Registration, hookimpl
+from pluggd.services.gc import GC
+from pluggd.services.metadata import METADATA, SNAPSHOT, ResourceType
+from pluggd.services.namespaces import NAMESPACES
+from pluggd.services.snapshots import SNAPSHOTS, SNAPSHOTTER, Snapshots
+from plugins.snapshots.catalog import collect
+from plugins.snapshots.checking import Checker
+from plugins.snapshots.cleaning import Cleaner
+from plugins.snapshots.config import Config
+from plugins.snapshots.drivers import Drivers, open_keys
+from plugins.snapshots.locks import InFlight
+from plugins.snapshots.records import TABLES
+from plugins.snapshots.store import SnapshotStore
+
+
+@asynccontextmanager
+async def start(ctx: Context[Config]) -> AsyncGenerator[Snapshots]:
+    metadata = ctx.get(METADATA)
+    for table in TABLES:
+        await metadata.open_table(table)
+    drivers = Drivers(
+        ctx.get_all(SNAPSHOTTER), ctx.config.default, lambda: ctx.find(NAMESPACES)
+    )
+    keys = await open_keys(metadata)
+    in_flight = InFlight()
+    cleaner = Cleaner(metadata, drivers.all, keys.store, in_flight, ctx.log)
+    await cleaner.finish_commits()
+    metadata.register(
+        ResourceType(
+            type=SNAPSHOT,
+            plural="snapshots",
+            collect=collect,
+            cleanup=cleaner.cleanup,
+            check=Checker(metadata, drivers.all, cleaner, in_flight),
+        )
+    )
+    ctx.export("default", drivers.default)
+    ctx.export("snapshotters", " ".join(sorted(drivers.all)))
+    ctx.spawn(cleaner.reconcile, name="reconcile")
+    yield SnapshotStore(
+        metadata, drivers, keys, in_flight, cleaner, lambda: ctx.find(GC)
+    )
+
+
+@hookimpl
+def pluggd_register() -> Registration[Snapshots, Config]:
+    return Registration(
+        provides=SNAPSHOTS,
+        id="store",
+        start=start,
+        config=Config,
+        requires=(METADATA,),
+        wants=(SNAPSHOTTER, GC, NAMESPACES),
+        description="Snapshots in namespaces, over any snapshotter",
+    )
