@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading events in order, from memory or from the log, whichever has them.
 
-The exchange is told of each commit by the metadata store and does no more then
-than append to the tail and to wake who waits: filters run in the readers' own
-tasks, so their cost is never a publisher's.
+The exchange is told of each commit by the metadata store. It appends to the tail,
+hands the new events to those who follow, and wakes who else waits. A follower takes
+everything and takes it without waiting, so that is a few microseconds for each, and
+what is sent is put together once for all of them. Whoever filters, or is behind, reads
+in a task of its own: the cost is never a publisher's.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import trio
 
 from pluggd.errors import InvalidArgument, OutOfRange
 from pluggd.model.filters import Filter
-from pluggd.services.events import EventBounds, Gap
+from pluggd.model.record import Encoded
+from pluggd.services.events import EventBounds, EventItem, Gap
 from pluggd.services.metadata import Metadata, View
+from pluggd.services.rpc import Batch, SendMany
 from plugins.events.matching import envelope_fields
 from plugins.events.tail import Item, Tail
 
@@ -43,6 +47,22 @@ class Page:
         ]
 
 
+_GONE = object()
+
+
+class _Follower:
+    """A reader that waits for all that comes after its cursor, and how to send it."""
+
+    __slots__ = ("cursor", "out", "task")
+
+    def __init__(
+        self, cursor: int, out: SendMany[Encoded[EventItem]], task: trio.lowlevel.Task
+    ) -> None:
+        self.cursor = cursor
+        self.out = out
+        self.task = task
+
+
 class Exchange:
     """All events, from the oldest in the log to the newest in memory."""
 
@@ -51,14 +71,35 @@ class Exchange:
     ) -> None:
         self._metadata = metadata
         self._waiting = trio.lowlevel.ParkingLot()
+        self._followers: dict[_Follower, None] = {}
         _, last = metadata.read(lambda view: view.event_bounds())
         self.tail = Tail(last, max_events=backlog_events, max_bytes=backlog_bytes)
         self.log_reads = 0
 
     def committed(self, batch: list[tuple[int, bytes]]) -> None:
         """Take note of new events; the callback for `Metadata.on_commit`."""
+        before = self.tail.last
         self.tail.add(batch)
-        self._waiting.unpark_all()
+        if self.tail.last > before:
+            if self._followers:
+                self._send_on(before)
+            self._waiting.unpark_all()
+
+    def _send_on(self, before: int) -> None:
+        """Give the followers what came after `before`; wake those that cannot take it
+        now, who will find it in the tail."""
+        items = self.tail.after(before, self.tail.last - before)
+        batch = Batch([item.encoded for item in items]) if items else None
+        last = self.tail.last
+        for follower in list(self._followers):
+            if follower.cursor >= last:
+                continue  # it looked into the log before this was told
+            if follower.cursor == before and batch and follower.out.send_now(batch):
+                follower.cursor = last
+            elif (
+                self._followers.pop(follower, _GONE) is None
+            ):  # not cancelled meanwhile
+                trio.lowlevel.reschedule(follower.task)
 
     def bounds(self) -> EventBounds:
         first, last = self._metadata.read(lambda view: view.event_bounds())
@@ -68,7 +109,7 @@ class Exchange:
     @property
     def waiting(self) -> int:
         """How many readers have all there is and wait for more."""
-        return self._waiting.statistics().tasks_waiting
+        return self._waiting.statistics().tasks_waiting + len(self._followers)
 
     def start(self, since: int | None) -> int:
         """The cursor of a reader who asks for what came after `since`.
@@ -107,6 +148,22 @@ class Exchange:
             await trio.lowlevel.checkpoint()
         while self.tail.last <= cursor:
             await self._waiting.park()
+
+    async def follow(self, cursor: int, out: SendMany[Encoded[EventItem]]) -> int:
+        """As `arrival`, but what comes is sent to `out` at once as long as that takes it.
+        Returns the cursor when there is something after it that was not sent."""
+        if self.tail.last > cursor:
+            await trio.lowlevel.checkpoint()
+            return cursor
+        follower = _Follower(cursor, out, trio.lowlevel.current_task())
+        self._followers[follower] = None
+
+        def abandon(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            del self._followers[follower]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abandon)
+        return follower.cursor
 
 
 def _read(view: View, cursor: int) -> Page:

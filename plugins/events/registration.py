@@ -11,6 +11,7 @@ from pluggd.model.durations import format_duration
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.events import EVENTS, Events
 from pluggd.services.metadata import METADATA
+from plugins.events.appending import Appender
 from plugins.events.config import Config, limits
 from plugins.events.exchange import Exchange
 from plugins.events.retention import Retention
@@ -35,7 +36,9 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
     metadata.on_commit(exchange.committed)
     metadata.on_commit(retention.committed)
     ctx.spawn(retention.run_forever, name="event log retention")
-    yield EventService(metadata, exchange)
+    appender = Appender(metadata)
+    ctx.spawn(appender.run_forever, name="event log")
+    yield EventService(appender, exchange)
 
 
 @hookimpl

@@ -15,12 +15,13 @@ from pluggd.model.identifiers import validate_namespace
 from pluggd.model.record import Encoded, encode
 from pluggd.model.topics import validate_topic
 from pluggd.model.types import Any
-from pluggd.plugin import inline
+from pluggd.objects.joined import joined_transaction
+from pluggd.plugin import Deferred, deferred, inline
 from pluggd.services import call
 from pluggd.services.envelope import Envelope
 from pluggd.services.events import EventBounds, EventItem, EventPage
-from pluggd.services.metadata import Metadata, Transaction
 from pluggd.services.rpc import Send, SendMany
+from plugins.events.appending import Append, Appender
 from plugins.events.exchange import Exchange
 
 LONGEST_WAIT = 60.0
@@ -31,33 +32,38 @@ POLLED_BYTES = 1024 * 1024
 class EventService:
     """The `Events` over the log of the metadata store."""
 
-    def __init__(self, metadata: Metadata, exchange: Exchange) -> None:
-        self._metadata = metadata
+    def __init__(self, appender: Appender, exchange: Exchange) -> None:
+        self._appender = appender
         self._exchange = exchange
         self.subscribers = 0
 
-    async def publish(self, *, topic: str, event: Any) -> int:
+    @deferred
+    def publish(self, *, topic: str, event: Any) -> Deferred[int]:
         namespace = call.namespace()
         validate_topic(topic)
+        return self._append(Append(namespace, topic, event.type_url, event.value))
 
-        def append(txn: Transaction) -> int:
-            return txn.emit(namespace, topic, event.type_url, event.value)
-
-        return await self._metadata.update(append)
-
-    async def forward(self, *, envelope: Envelope) -> int:
+    @deferred
+    def forward(self, *, envelope: Envelope) -> Deferred[int]:
         _validate_envelope(envelope)
-
-        def append(txn: Transaction) -> int:
-            return txn.append_event(
-                timestamp=envelope.timestamp,
-                namespace=envelope.namespace,
-                topic=envelope.topic,
-                type_url=envelope.event.type_url,
-                value=envelope.event.value,
+        event = envelope.event
+        return self._append(
+            Append(
+                envelope.namespace,
+                envelope.topic,
+                event.type_url,
+                event.value,
+                envelope.timestamp,
             )
+        )
 
-        return await self._metadata.update(append)
+    def _append(self, event: Append) -> Deferred[int]:
+        transaction = joined_transaction()
+        if transaction is None:
+            self._appender.add(event)
+        else:
+            event.succeed(event.run(transaction))
+        return event
 
     async def subscribe(
         self,
@@ -71,7 +77,10 @@ class EventService:
         self.subscribers += 1
         try:
             while True:
-                await self._exchange.arrival(cursor)
+                if filter_.matches_all and isinstance(out, SendMany):
+                    cursor = await self._exchange.follow(cursor, out)
+                else:
+                    await self._exchange.arrival(cursor)
                 page = await self._exchange.after(cursor)
                 if page.gap is not None:
                     gap = EventItem(gap=page.gap)

@@ -91,7 +91,8 @@ class Tail:
         if cursor + 1 < self.first:
             return None
         end = min(self.last, cursor + limit)
-        return [self._items[seq] for seq in range(cursor + 1, end + 1)]
+        items = self._items
+        return [items[seq] for seq in range(cursor + 1, end + 1)]
 
     def _drop_first(self) -> None:
         self.size -= len(self._items.pop(self.first).data)

@@ -50,6 +50,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import pluggy
 
+from pluggd.deferred import Deferred as Deferred
 from pluggd.model.record import Encoded, Record
 from pluggd.model.types import Platform
 from pluggd.services.kind import Kind
@@ -220,4 +221,27 @@ def inline_encoded(
         return function(self, *args, **kwargs).value
 
     setattr(face, INLINE_ATTRIBUTE, function)
+    return face  # type: ignore[return-value]  # mypy has no name for what async def makes
+
+
+DEFERRED_ATTRIBUTE = "__pluggd_deferred__"
+
+
+def deferred(
+    function: Callable[Concatenate[S, P], Deferred[T]],
+) -> Callable[Concatenate[S, P], CoroutineType[Any, Any, T]]:
+    """Make a plain function that returns a `Deferred` a service method.
+
+    For methods whose work is done elsewhere, together with that of others. The server
+    calls the function itself, as an `inline` one and under the same conditions, in
+    the order of the requests, and answers when it is done: no task waits for it. In
+    process it is awaited like any other. Who gives up waiting does not stop what was
+    begun.
+    """
+
+    @functools.wraps(function)
+    async def face(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await function(self, *args, **kwargs).wait()
+
+    setattr(face, DEFERRED_ATTRIBUTE, function)
     return face  # type: ignore[return-value]  # mypy has no name for what async def makes

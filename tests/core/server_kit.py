@@ -19,7 +19,7 @@ from pluggd.core.server import serve
 from pluggd.core.stream_server import serve_streams
 from pluggd.errors import NotFound
 from pluggd.model.record import Encoded, Record, encode
-from pluggd.plugin import inline, inline_encoded
+from pluggd.plugin import Deferred, deferred, inline, inline_encoded
 from pluggd.services import call
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd, Receive, Send, rpc
@@ -80,6 +80,9 @@ class Toy(Protocol):
     @rpc(namespaced=False)
     async def sleep(self, *, seconds: float) -> None: ...
 
+    @rpc(result="text", namespaced=False)
+    async def later(self, *, text: str) -> str: ...
+
     @rpc()
     async def who(self) -> Who: ...
 
@@ -124,6 +127,7 @@ class ToyService:
         self.started = 0
         self.cancelled = 0
         self.ticks_sent = 0
+        self.handed_on: list[tuple[str, Deferred[str]]] = []
 
     @inline
     def get(self, *, name: str, scale: int = 1) -> Point:
@@ -146,6 +150,17 @@ class ToyService:
         except trio.Cancelled:
             self.cancelled += 1
             raise
+
+    @deferred
+    def later(self, *, text: str) -> Deferred[str]:
+        """Answered by whoever settles what is in `handed_on`, or at once for "now"."""
+        if text == "no":
+            raise NotFound("no: not found")
+        outcome = Deferred[str]()
+        self.handed_on.append((text, outcome))
+        if text == "now":
+            outcome.succeed(text)
+        return outcome
 
     async def who(self) -> Who:
         await trio.lowlevel.checkpoint()
@@ -293,6 +308,12 @@ class Running:
             welcome = await client.result("rpc.v1.hello", features=features)
             assert welcome.get("features", []) == list(features)
         return client
+
+    async def handed_on(self, count: int) -> None:
+        """Until the toy was asked so often for something later."""
+        with trio.fail_after(20):
+            while len(self.toy.handed_on) < count:
+                await trio.lowlevel.checkpoint()
 
     async def settled(self) -> None:
         """Until no call is in flight any more."""

@@ -24,6 +24,7 @@ from pluggd.errors import (
 )
 from pluggd.model.record import Encoded, encode
 from pluggd.services.call import Call, current_call
+from pluggd.services.rpc import Batch
 from pluggd.services.schema import Stream
 from pluggd.wire.encoder import encode_credit, encode_item
 
@@ -93,6 +94,20 @@ class SendStream:
             position += count
             self._credit -= count
             self._line.send(b"".join(piece))
+
+    def send_now(self, batch: Batch, /) -> bool:
+        """Send all of these at once, or none of them."""
+        count = len(batch.items)
+        if (
+            self._closed
+            or self._credit < count
+            or batch.size > PIECE
+            or self._line.congested
+        ):
+            return False
+        self._credit -= count
+        self._line.send(batch.framed(self._head))
+        return True
 
     async def _send(self, raw: bytes) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -196,6 +211,11 @@ class ReceiveStream:
         self._lot.unpark_all()
 
 
+def overdue(method: Method, timeout: float | None) -> str:
+    """What is said of a call whose deadline has passed."""
+    return f"{method.name}: not done within the timeout of {timeout:g} s"
+
+
 class ActiveCall:
     """One call of an async method, from its start to its outcome."""
 
@@ -260,9 +280,7 @@ class ActiveCall:
         if failure is not None:
             raise self._error_of(failure)
         if self._scope.cancelled_caught:
-            raise self._reason or DeadlineExceeded(
-                f"{self.method.name}: not done within the timeout of {self._timeout:g} s"
-            )
+            raise self._reason or DeadlineExceeded(overdue(self.method, self._timeout))
         return result
 
     def _error_of(self, group: BaseExceptionGroup[Exception]) -> PluggdError:

@@ -16,46 +16,36 @@ import dataclasses
 import logging
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import Any, Protocol, TypeGuard
 
 import trio
 
-from pluggd.core.calls import ActiveCall
-from pluggd.core.dispatch import Dispatcher, Method, Prepared, Session, internal
+from pluggd.core.descriptors import Descriptors
+from pluggd.core.dispatch import Dispatcher, Session, internal
+from pluggd.core.inflight import Host, InFlight
+from pluggd.core.notifications import handle_notification
 from pluggd.core.outbox import Outbox, close_all
-from pluggd.core.statistics import BOUNDS, MethodStatistics
+from pluggd.core.statistics import BOUNDS
 from pluggd.errors import (
     Canceled,
-    FailedPrecondition,
-    InvalidArgument,
     PluggdError,
     ResourceExhausted,
     Unavailable,
     to_text,
 )
-from pluggd.services.call import Call, Peer, current_call
+from pluggd.services.call import Peer
 from pluggd.services.hello import Welcome
 from pluggd.wire.decoder import Decoder
-from pluggd.wire.encoder import (
-    encode_error,
-    encode_fds,
-    encode_notification,
-    encode_result,
-)
-from pluggd.wire.errors import LimitExceeded, Malformed, ProtocolError
+from pluggd.wire.encoder import encode_error, encode_notification, encode_result
+from pluggd.wire.errors import Malformed, ProtocolError
 from pluggd.wire.messages import (
-    CANCEL,
-    CREDIT,
     END,
     ERROR,
     ERROR_MAP,
-    FDS,
     FDS_FEATURE,
     FEATURES,
     HELLO,
-    ITEM,
     Message,
     Notification,
     Request,
@@ -69,18 +59,6 @@ LINGER = 5.0
 STOPPING = "the daemon is stopping"
 
 
-class Host(Protocol):
-    """What a connection asks of the server that carries it."""
-
-    def spawn(self, function: Callable[[], Awaitable[object]]) -> None:
-        """Run a task beside the connection."""
-        ...
-
-    def touched(self) -> None:
-        """The outbox, `reading` or `finished` changed outside of a call from the server."""
-        ...
-
-
 class Connection:
     """The state of one connection. The server calls `receive`, `flushed`, `end_of_input`
     and `lost`, and looks at `outbox`, `reading`, `takes_fds` and `finished`."""
@@ -90,18 +68,17 @@ class Connection:
     ) -> None:
         self.outbox = Outbox()
         self.takes_fds = False
-        self.calls: dict[int, ActiveCall] = {}
         self.session = Session(id, peer)
         self.statistics = dispatcher.statistics
+        self.in_flight = InFlight(dispatcher, self, host)
+        self.calls = self.in_flight.by_id
         self._dispatcher = dispatcher
         self._limits = dispatcher.limits
         self._host = host
         self._decoder = Decoder(dispatcher.limits)
         self._backlog: deque[Message] = deque()
         self._as_map = False
-        self._streams = 0
-        self._fds: deque[int] = deque()
-        self._claim: tuple[int, list[int]] | None = None
+        self._fds = Descriptors(dispatcher.limits.descriptors)
         self._waiters = trio.lowlevel.ParkingLot()
         self._input_over = False
         self._closing = False
@@ -142,7 +119,7 @@ class Connection:
             return
         self.statistics.bytes_in += len(data)
         if fds:
-            self._fds.extend(fds)
+            self._fds.add(fds)
         try:
             messages = self._decoder.feed(data)
             fault = None
@@ -154,10 +131,9 @@ class Connection:
         else:
             self._handle_all(messages)
         if fault is not None and not self._closing:
-            self._fail(fault)
-        elif self._fds and not self._decoder.pending and not self._backlog:
-            close_all(self._fds)
-            self._fds.clear()
+            self.fail(fault)
+        elif not self._decoder.pending and not self._backlog:
+            self._fds.drop_loose()
 
     def flushed(self) -> None:
         """Some output has left."""
@@ -189,7 +165,7 @@ class Connection:
             call.cancel(Canceled(f"{call.method.name}: the connection closed"))
         self._waiters.unpark_all()
         self._backlog.clear()
-        self._drop_fds()
+        self._fds.close()
         self.outbox.clear()
 
     # --- stop
@@ -205,12 +181,26 @@ class Connection:
     def abandon(self) -> None:
         """Answer what is still in flight and close."""
         for call in list(self.calls.values()):
-            self._answer(call, self._error(call.msgid, Unavailable(STOPPING)))
-            call.cancel(Unavailable(STOPPING))
+            self.in_flight.abandon(call, Unavailable(STOPPING))
         self._close()
         self._host.touched()
 
-    # --- Line, for streams
+    # --- Owner, for calls and their streams
+
+    def answer(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
+        """Put the response of a call in flight into the outbox."""
+        if self._dead:
+            close_all(fds)
+            return
+        if fds:
+            self.outbox.put_with(data, fds)
+        else:
+            self.outbox.put(data)
+        self._check_queue()
+        self._host.touched()
+
+    def error(self, msgid: int, error: PluggdError) -> bytes:
+        return encode_error(msgid, error, as_map=self._as_map)
 
     def send(self, data: bytes) -> None:
         """Put a message into the outbox from a task."""
@@ -236,16 +226,18 @@ class Connection:
             if type(message) is Request:
                 self._request(message)
             elif type(message) is Notification:
-                self._notification(message)
+                try:
+                    handle_notification(message, self.calls, self._fds)
+                except ProtocolError as fault:
+                    self.fail(fault)
 
     def _request(self, request: Request) -> None:
         fds: list[int] = []
-        if self._claim is not None:
-            msgid, fds = self._claim
-            self._claim = None
-            if msgid != request.msgid:
-                close_all(fds)
-                self._fail(Malformed(f"{FDS} named another request than the next"))
+        if self._fds.claimed:
+            try:
+                fds = self._fds.take(request.msgid)
+            except Malformed as fault:
+                self.fail(fault)
                 return
         try:
             if self._stopping:
@@ -254,9 +246,9 @@ class Connection:
             method = prepared.method
             if method.inline and not fds:
                 self.outbox.put(
-                    encode_result(request.msgid, self._run_inline(prepared))
+                    encode_result(request.msgid, self._dispatcher.run_inline(prepared))
                 )
-                # As `_served`, but most requests end here, and a call costs as much.
+                # As `served`, but most requests end here, and a call costs as much.
                 counters = method.statistics
                 statistics = self.statistics
                 now = perf_counter_ns()
@@ -267,9 +259,11 @@ class Connection:
             elif method.name == HELLO:
                 welcome = self._hello(**prepared.arguments)
                 self.outbox.put(encode_result(request.msgid, method.encode(welcome)))
-                self._served(method.statistics)
+                self.statistics.served(method.statistics)
+            elif method.deferred and not fds:
+                self.in_flight.defer(request.msgid, prepared)
             else:
-                self._start(request.msgid, prepared, fds)
+                self.in_flight.start(request.msgid, prepared, fds)
         except PluggdError as error:
             self._refuse(request, error)
         except Exception as error:  # noqa: BLE001 -- a plugin's bug must not end the server
@@ -280,34 +274,13 @@ class Connection:
             if fds:
                 close_all(fds)
 
-    def _run_inline(self, prepared: Prepared) -> bytes:
-        method = prepared.method
-        token = current_call.set(prepared.call)
-        try:
-            raw = method.encode(method.function(**prepared.arguments))
-        finally:
-            current_call.reset(token)
-        self._dispatcher.check_size(method, raw)
-        return raw
-
-    def _error(self, msgid: int, error: PluggdError) -> bytes:
-        return encode_error(msgid, error, as_map=self._as_map)
-
-    def _served(self, method: MethodStatistics) -> None:
-        """Count a request that was answered at once; the next one begins now."""
-        now = perf_counter_ns()
-        took = now - self.statistics.turn
-        method.counts[bisect_left(BOUNDS, took)] += 1
-        method.nanoseconds += took
-        self.statistics.turn = now
-
     def _refuse(self, request: Request, error: PluggdError) -> None:
         self.statistics.errors[error.code] += 1
         counters = self._dispatcher.counters(request.method)
         counters.errors[error.code] += 1
-        self._served(counters)
+        self.statistics.served(counters)
         log.debug("%s: %s", request.method, error)
-        self.outbox.put(self._error(request.msgid, error))
+        self.outbox.put(self.error(request.msgid, error))
 
     def _hello(self, *, client: str = "", features: Sequence[str] = ()) -> Welcome:
         agreed = [name for name in FEATURES if name in features]
@@ -320,215 +293,26 @@ class Connection:
             features=agreed,
         )
 
-    # --- calls with a task
-
-    def _start(self, msgid: int, prepared: Prepared, fds: list[int]) -> None:
-        method = prepared.method
-        limits = self._limits
-        if msgid in self.calls:
-            raise InvalidArgument(f"msgid {msgid} is still in use by a call in flight")
-        if len(self.calls) >= limits.requests:
-            raise ResourceExhausted(
-                f"a connection may have {limits.requests} requests in flight"
-            )
-        if method.streams and self._streams >= limits.streams:
-            raise ResourceExhausted(f"a connection may have {limits.streams} streams")
-        if method.schema.result_fds and not self.takes_fds:
-            raise FailedPrecondition(
-                f"{method.name} passes a file descriptor; agree on the feature "
-                f'"{FDS_FEATURE}" with {HELLO} first, or use a method that passes bytes'
-            )
-        if fds or method.schema.fds:
-            self._claim_fds(method, prepared.arguments, fds)
-        surroundings = prepared.call
-        call = ActiveCall(
-            self,
-            msgid,
-            method,
-            prepared.arguments,
-            # As dataclasses.replace would make it, in a third of the time.
-            Call(
-                namespace=surroundings.namespace,
-                lease=surroundings.lease,
-                peer=surroundings.peer,
-                request=f"{self.session.id}.{msgid}",
-                traceparent=surroundings.traceparent,
-            ),
-            prepared.timeout,
-            self.statistics.turn,
-        )
-        self.calls[msgid] = call
-        self._streams += method.streams
-        self.statistics.streams += method.streams
-        self.statistics.in_flight += 1
-        method.statistics.in_flight += 1
-        self._host.spawn(lambda: self._run(call))
-
-    async def _run(self, call: ActiveCall) -> None:
-        method = call.method
-        # For the tree of tasks that SIGUSR1 asks for.
-        task = trio.lowlevel.current_task()
-        counters = method.statistics
-        task.name = (
-            f"{counters.plugin}: {method.name}, request {self.session.id}.{call.msgid}"
-        )
-        fds: tuple[int, ...] = ()
-        try:
-            try:
-                result = await call.run()
-                if method.schema.result_fds:
-                    raw, fds = method.encode_with_fds(result)
-                else:
-                    raw = method.encode(result)
-                self._dispatcher.check_size(method, raw)
-            except PluggdError as error:
-                self._answer_error(call, error)
-            except Exception as error:  # noqa: BLE001 -- what a plugin returned cannot be encoded
-                name = f"{self.session.id}.{call.msgid}"
-                plugin = counters.plugin
-                self._answer_error(call, internal(method.name, name, error, plugin))
-            else:
-                self._answer(call, encode_result(call.msgid, raw), fds)
-                fds = ()
-        finally:
-            close_all(fds)
-            took = perf_counter_ns() - call.begun
-            counters.counts[bisect_left(BOUNDS, took)] += 1
-            counters.nanoseconds += took
-            counters.in_flight -= 1
-            self.statistics.in_flight -= 1
-            self.statistics.streams -= method.streams
-            self._streams -= method.streams
-            self.calls.pop(call.msgid, None)
-            self._host.touched()
-
-    def _answer_error(self, call: ActiveCall, error: PluggdError) -> None:
-        self.statistics.errors[error.code] += 1
-        call.method.statistics.errors[error.code] += 1
-        log.debug("%s: %s", call.method.name, error)
-        self._answer(call, self._error(call.msgid, error))
-
-    def _answer(self, call: ActiveCall, data: bytes, fds: tuple[int, ...] = ()) -> None:
-        if call.answered or self._dead:
-            close_all(fds)
-            return
-        call.answered = True
-        if fds:
-            self.outbox.put_with(encode_fds(call.msgid, len(fds)) + data, fds)
-        else:
-            self.outbox.put(data)
-        self._check_queue()
-        self._host.touched()
-
-    # --- notifications
-
-    def _notification(self, message: Notification) -> None:
-        name = message.method
-        if not name.startswith("$/"):
-            return
-        try:
-            if name == CREDIT:
-                msgid, count = _ints(message, 2)
-                if count < 0:
-                    raise Malformed(f"{CREDIT} is negative")
-                call = self.calls.get(msgid)
-                if call is not None and call.outgoing is not None:
-                    call.outgoing.add_credit(count)
-            elif name == ITEM:
-                self._item(message)
-            elif name == END:
-                call = self.calls.get(_ints(message, 1)[0])
-                if call is not None and call.incoming is not None:
-                    call.incoming.end()
-            elif name == CANCEL:
-                call = self.calls.get(_ints(message, 1)[0])
-                if call is not None:
-                    text = f"{call.method.name}: canceled by the caller"
-                    call.cancel(Canceled(text))
-            elif name == FDS:
-                self._claimed(*_ints(message, 2))
-        except ProtocolError as error:
-            self._fail(error)
-
-    def _item(self, message: Notification) -> None:
-        params = message.params
-        if not _is_list(params) or len(params) != 2 or type(params[0]) is not int:
-            raise Malformed(f"{ITEM} is [msgid, value]")
-        call = self.calls.get(params[0])
-        if call is None or call.incoming is None:
-            return  # the call may have ended while the item was on its way
-        try:
-            call.incoming.add(params[1], message.escaped)
-        except PluggdError as error:
-            call.cancel(error)
-
-    # --- descriptors
-
-    def _claimed(self, msgid: int, count: int) -> None:
-        if self._claim is not None:
-            raise Malformed(f"{FDS} twice before one message")
-        if not 0 < count <= self._limits.descriptors:
-            raise LimitExceeded(
-                f"a message may carry {self._limits.descriptors} descriptors"
-            )
-        if len(self._fds) < count:
-            raise Malformed(
-                f"{FDS} announced {count} descriptors and {len(self._fds)} came"
-            )
-        self._claim = (msgid, [self._fds.popleft() for _ in range(count)])
-
-    def _claim_fds(
-        self, method: Method, arguments: dict[str, Any], fds: list[int]
-    ) -> None:
-        """Replace indexes by descriptors; those claimed are taken out of `fds`."""
-        taken: set[int] = set()
-        claims: dict[str, int] = {}
-        for name in method.schema.fds:
-            index = arguments.get(name)
-            if index is None:
-                continue
-            if type(index) is not int or not 0 <= index < len(fds) or index in taken:
-                raise InvalidArgument(
-                    f'{method.name}: argument "{name}" is the index of a descriptor '
-                    f"that comes with the request, of which there are {len(fds)}"
-                )
-            taken.add(index)
-            claims[name] = index
-        for name, index in claims.items():
-            arguments[name] = fds[index]
-        fds[:] = [fd for index, fd in enumerate(fds) if index not in taken]
-
-    def _drop_fds(self) -> None:
-        close_all(self._fds)
-        self._fds.clear()
-        if self._claim is not None:
-            close_all(self._claim[1])
-            self._claim = None
-
     # --- the end
 
-    def fail(self, error: ProtocolError) -> None:
-        """The server found a fault (truncated descriptors): tell the peer and close."""
-        self._fail(error)
-
-    def _fail(self, fault: ProtocolError) -> None:
+    def fail(self, fault: ProtocolError) -> None:
+        """Tell the peer and close: the input, or the server, found a fault."""
         log.info("closing %s: %s", self.session.id, fault)
         self.statistics.errors[fault.code] += 1
         if fault.msgid is not None and fault.msgid not in self.calls:
-            self.outbox.put(self._error(fault.msgid, fault.error))
+            self.outbox.put(self.error(fault.msgid, fault.error))
         else:
             self.outbox.put(encode_notification(ERROR, [to_text(fault.error)]))
         for call in list(self.calls.values()):
             error = Canceled(f"{call.method.name}: the connection closed: {fault}")
-            self._answer(call, self._error(call.msgid, error))
-            call.cancel(error)
+            self.in_flight.abandon(call, error)
         self._close()
 
     def _close(self) -> None:
         if not self._closing:
             self._closing = True
             self._backlog.clear()
-            self._drop_fds()
+            self._fds.close()
             self._host.spawn(self._linger)
 
     async def _linger(self) -> None:
@@ -549,17 +333,3 @@ class Connection:
             )
             self.statistics.errors[ResourceExhausted.code] += 1
             self.lost()
-
-
-def _ints(message: Notification, count: int) -> list[int]:
-    params = message.params
-    if not _is_list(params) or len(params) != count:
-        raise Malformed(f"{message.method} takes {count} integers")
-    for value in params:
-        if type(value) is not int:
-            raise Malformed(f"{message.method} takes {count} integers")
-    return params
-
-
-def _is_list(value: object) -> TypeGuard[list[Any]]:
-    return type(value) is list

@@ -31,7 +31,7 @@ from pluggd.errors import (
     ResourceExhausted,
 )
 from pluggd.model.record import Encoded, encode, to_plain
-from pluggd.plugin import INLINE_ATTRIBUTE
+from pluggd.plugin import DEFERRED_ATTRIBUTE, INLINE_ATTRIBUTE
 from pluggd.services.call import Call, Peer, current_call, namespace
 from pluggd.services.hello import RPC
 from pluggd.services.kind import Kind
@@ -56,6 +56,7 @@ class Method:
     __slots__ = (
         "_prefix",
         "arguments",
+        "deferred",
         "function",
         "inline",
         "item",
@@ -84,6 +85,9 @@ class Method:
         self.function = function
         plain = getattr(function, INLINE_ATTRIBUTE, None)
         self.inline = plain is not None
+        if plain is None:
+            plain = getattr(function, DEFERRED_ATTRIBUTE, None)
+        self.deferred = plain is not None and not self.inline
         if plain is not None:
             owner = getattr(function, "__self__", None)
             self.function = plain if owner is None else MethodType(plain, owner)
@@ -372,6 +376,17 @@ class Dispatcher:
         if method is not None:
             return method.statistics
         return self._hello.statistics if name == HELLO else self._unknown
+
+    def run_inline(self, prepared: Prepared) -> bytes:
+        """Call a method that does not wait; its encoded result."""
+        method = prepared.method
+        token = current_call.set(prepared.call)
+        try:
+            raw = method.encode(method.function(**prepared.arguments))
+        finally:
+            current_call.reset(token)
+        self.check_size(method, raw)
+        return raw
 
     def check_size(self, method: Method, raw: bytes) -> None:
         """Raises ResourceExhausted for a result that does not fit a message."""

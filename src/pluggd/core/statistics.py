@@ -8,7 +8,9 @@ costs more than the addition. What is made of them is `pluggd.core.figures`' bus
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
+from time import perf_counter_ns
 
 from pluggd.model.figures import LATENCY
 
@@ -80,6 +82,14 @@ class Statistics:
         if found is None:
             found = self._methods[key] = MethodStatistics(name, plugin)
         return found
+
+    def served(self, method: MethodStatistics) -> None:
+        """Count a request that was answered at once; the next one begins now."""
+        now = perf_counter_ns()
+        took = now - self.turn
+        method.counts[bisect_left(BOUNDS, took)] += 1
+        method.nanoseconds += took
+        self.turn = now
 
     def methods(self) -> list[MethodStatistics]:
         """Those that were ever served, by name."""

@@ -10,6 +10,7 @@ most 76 bytes (a name plus a suffix must still fit a DNS label or a cgroup path)
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from pluggd.errors import InvalidArgument
 
@@ -19,6 +20,7 @@ PATTERN = r"^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"
 _match = re.compile(PATTERN[:-1] + r"\Z").match
 
 
+@lru_cache(maxsize=1024)
 def validate_identifier(value: str) -> None:
     """Raises InvalidArgument naming the value and the rule."""
     if not value:

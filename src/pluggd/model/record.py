@@ -58,6 +58,11 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def spliced(data: bytes) -> object:
+    """Bytes that `encode` made, to stand inside of a value that it is given later."""
+    return msgspec.Raw(data)
+
+
 def decode(data: bytes | memoryview, type_: type[T]) -> T:
     """The value of bytes that `encode` made. Raises DataLoss when they are not that."""
     decoder = _decoders.get(type_)

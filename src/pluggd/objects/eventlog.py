@@ -51,10 +51,20 @@ def events(kv: ReadKV, after: int) -> Iterator[tuple[int, bytes]]:
 
 
 def append_event(
-    kv: KV, *, timestamp: int, namespace: str, topic: str, type_url: str, value: object
+    kv: KV,
+    last: int | None = None,
+    *,
+    timestamp: int,
+    namespace: str,
+    topic: str,
+    type_url: str,
+    value: object,
 ) -> tuple[int, bytes]:
-    """Record an event; its number and its encoded Envelope."""
-    seq = last_event(kv) + 1
+    """Record an event; its number and its encoded Envelope.
+
+    last: the number of the last event, if the caller knows it.
+    """
+    seq = (last_event(kv) if last is None else last) + 1
     data = encode(
         Envelope(
             seq=seq,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pluggd.errors import FailedPrecondition, InvalidArgument
-from pluggd.model.record import Record, encode
+from pluggd.model.record import encode
 from pluggd.model.references import references
 from pluggd.services.gc import GC, Gc
 from pluggd.services.metadata import Edge, Node
@@ -21,8 +21,8 @@ MAX_NAME = 2 << 20
 the next one goes on, and both must fit a message (16 MiB by default)."""
 
 
-def stored_form(record: Record, what: str) -> bytes:
-    """The bytes under which a record is stored.
+def stored_form(record: object, what: str) -> bytes:
+    """The bytes under which a record, or plain data, is stored.
 
     Raises InvalidArgument, beginning with `what`, for what no client could read
     back: text that is not UTF-8, a number beyond 64 bits.

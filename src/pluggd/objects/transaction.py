@@ -222,6 +222,8 @@ class ObjectTransaction(ObjectView):
     ) -> int:
         seq, data = eventlog.append_event(
             self._kv,
+            # Nobody else writes while this transaction is open.
+            self.new_events[-1][0] if self.new_events else None,
             timestamp=timestamp,
             namespace=namespace,
             topic=topic,

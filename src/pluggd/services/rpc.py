@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NewType, Protocol, TypeVar, runtime_checkable
 
+from pluggd.model.record import Encoded
+
 F = TypeVar("F", bound=Callable[..., Any])
 T_contra = TypeVar("T_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
@@ -42,6 +44,32 @@ class Send(Protocol[T_contra]):
     async def send(self, value: T_contra, /) -> None: ...
 
 
+class Batch:
+    """Encoded items that go to many receivers.
+
+    What is put in front of each of them is the number of the receiver's call, and
+    many have the same one; for those they are joined once. size: bytes of the items.
+    """
+
+    __slots__ = ("_framed", "items", "size")
+
+    KEPT = 8
+
+    def __init__(self, items: Sequence[Encoded[Any]]) -> None:
+        self.items = items
+        self.size = sum(len(item.data) for item in items)
+        self._framed: dict[bytes, bytes] = {}
+
+    def framed(self, head: bytes) -> bytes:
+        """The items one after the other, `head` in front of each. Not for no items."""
+        data = self._framed.get(head)
+        if data is None:
+            data = head + head.join([item.data for item in self.items])
+            if len(self._framed) < self.KEPT:
+                self._framed[head] = data
+        return data
+
+
 @runtime_checkable
 class SendMany(Protocol[T_contra]):
     """A `Send` that takes several items at once for less; that of the server does.
@@ -52,6 +80,11 @@ class SendMany(Protocol[T_contra]):
     async def send(self, value: T_contra, /) -> None: ...
 
     async def send_many(self, values: Sequence[T_contra], /) -> None: ...
+
+    def send_now(self, batch: Batch, /) -> bool:
+        """Send all of these without waiting; False, with none sent, when the receiver
+        is behind or gone. The items must be what `send` takes."""
+        ...
 
 
 class Receive(Protocol[T_co]):

@@ -14,6 +14,7 @@ from pluggd.model.record import Encoded
 from pluggd.services.events import EventItem, Gap
 from pluggd.services.metadata import Metadata, Transaction
 from pluggd.testing.memory import memory_metadata
+from plugins.events.appending import Appender
 from plugins.events.exchange import PAGE_EVENTS, Exchange, Page
 from plugins.events.service import EventService
 from tests.contract.events_suite import EventsStand, name_of, subscribed
@@ -25,9 +26,13 @@ async def delivery(
 ) -> AsyncGenerator[tuple[EventsStand, EventService, Exchange]]:
     exchange = Exchange(metadata, backlog_events=backlog, backlog_bytes=2**30)
     metadata.on_commit(exchange.committed)
-    service = EventService(metadata, exchange)
+    appender = Appender(metadata)
+    service = EventService(appender, exchange)
     with trio.fail_after(100):
-        yield EventsStand(service, metadata), service, exchange
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(appender.run_forever)
+            yield EventsStand(service, metadata), service, exchange
+            nursery.cancel_scope.cancel()
 
 
 async def test_ten_thousand_concurrent_events_have_one_order() -> None:
@@ -226,7 +231,7 @@ async def test_a_gap_within_a_page_is_for_the_next_poll() -> None:
         for n in range(300):
             await stand.publish(str(n))
         exchange = Trimming(metadata, backlog_events=1, backlog_bytes=1)
-        events = EventService(metadata, exchange)
+        events = EventService(Appender(metadata), exchange)
         page = await events.poll(since=0)
         assert page.gap is None
         assert [one.seq for one in page.events] == list(range(1, PAGE_EVENTS + 1))
