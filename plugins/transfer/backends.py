@@ -5,26 +5,48 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pluggd.errors import DataLoss, ResourceExhausted
+from pluggd.errors import DataLoss, NotFound, ResourceExhausted
 from pluggd.model.digests import split_digest
 from pluggd.services.content import Content
-from pluggd.services.images import Images
+from pluggd.services.images import Image, Images
 from pluggd.services.leases import Leases
-from pluggd.services.metadata import Metadata
+from pluggd.services.metadata import Metadata, Transaction
+from pluggd.services.resolver import Resolver
+from pluggd.services.unpack import Unpack
 from plugins.transfer.config import Config
 
 
 @dataclass(frozen=True)
 class Backends:
-    """What the importer and the exporter are given."""
+    """What each of them is given. resolver, unpack: None when nobody provides them."""
 
     content: Content
     images: Images
     leases: Leases
     metadata: Metadata
     config: Config
+    resolver: Resolver | None = None
+    unpack: Unpack | None = None
+
+    async def put_images(
+        self, records: Sequence[Image], fields: Sequence[str]
+    ) -> list[Image]:
+        """Create these images, or set these fields of them; all or none."""
+        images = self.images
+
+        async def put(image: Image) -> Image:
+            try:
+                return await images.update(image=image, fields=fields)
+            except NotFound:
+                return await images.create(image=image)
+
+        def store(txn: Transaction) -> list[Image]:
+            return [txn.run(put(image)) for image in records]
+
+        return await self.metadata.update(store)
 
     async def read_blob(self, digest: str, what: str) -> bytes:
         """A small blob, whole, and what its digest says.

@@ -26,6 +26,12 @@ class Config(Record, frozen=True):
     lease_expiry: int = 86_400
     """Seconds after which a transfer that died lets go of what it holds. Default one day."""
 
+    max_concurrent_downloads: int = 3
+    """Blobs that are fetched at once, by all pulls together. Default 3."""
+
+    max_concurrent_uploads: int = 3
+    """Blobs that one push sends at once. Default 3."""
+
     def __post_init__(self) -> None:
         """Raises InvalidArgument naming the key, its value and its range."""
         for key in self.__struct_fields__:

@@ -24,7 +24,6 @@ from pluggd.model.record import encode_json
 from pluggd.model.types import Descriptor, Platform
 from pluggd.services.content import Info
 from pluggd.services.images import Image
-from pluggd.services.metadata import Transaction
 from pluggd.services.transfer import Imported
 from plugins.transfer.archive import Archive, Blob, Receiver
 from plugins.transfer.backends import Backends
@@ -100,7 +99,8 @@ class Importer:
                 f"nor {DOCKER_FILE}: invalid argument"
             )
         records = self._records(entries)
-        images = await self._store(records)
+        fields = ["target", "labels"] if self._options.labels else ["target"]
+        images = await self._backends.put_images(records, fields)
         for image in images:
             self._reporter.set("saved", image.name, 1, 1)
         return Imported(images=images, skipped=skipped)
@@ -288,21 +288,6 @@ class Importer:
                 "all: invalid argument"
             )
         raise InvalidArgument("archive has no image: invalid argument")
-
-    async def _store(self, records: Sequence[Image]) -> list[Image]:
-        images = self._backends.images
-        fields = ["target", "labels"] if self._options.labels else ["target"]
-
-        async def put(image: Image) -> Image:
-            try:
-                return await images.update(image=image, fields=fields)
-            except NotFound:
-                return await images.create(image=image)
-
-        def store(txn: Transaction) -> list[Image]:
-            return [txn.run(put(image)) for image in records]
-
-        return await self._backends.metadata.update(store)
 
 
 def _json_descriptor(blob: Blob, media_type: str) -> dict[str, object]:

@@ -28,6 +28,7 @@ class Reporter:
     def set(self, event: str, name: str, progress: int = 0, total: int = 0) -> None:
         state = Progress(event=event, name=name, progress=progress, total=total)
         self.latest[name] = state
+        self._changed.pop(name, None)  # what happened last is told last
         self._changed[name] = state
 
     def take(self) -> list[Progress]:

@@ -12,7 +12,9 @@ from pluggd.services.content import CONTENT
 from pluggd.services.images import IMAGES
 from pluggd.services.leases import LEASES
 from pluggd.services.metadata import METADATA
+from pluggd.services.resolver import RESOLVER
 from pluggd.services.transfer import TRANSFER, Transfer
+from pluggd.services.unpack import UNPACK
 from plugins.transfer.backends import Backends
 from plugins.transfer.config import Config
 from plugins.transfer.service import TransferService
@@ -27,6 +29,8 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Transfer]:
             leases=ctx.get(LEASES),
             metadata=ctx.get(METADATA),
             config=ctx.config,
+            resolver=ctx.find(RESOLVER),
+            unpack=ctx.find(UNPACK),
         )
     )
 
@@ -39,5 +43,6 @@ def pluggd_register() -> Registration[Transfer, Config]:
         start=start,
         config=Config,
         requires=(METADATA, CONTENT, IMAGES, LEASES),
-        description="Imports and exports OCI layouts and docker archives",
+        wants=(RESOLVER, UNPACK),
+        description="Pulls and pushes images, imports and exports archives of them",
     )

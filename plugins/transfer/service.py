@@ -1,40 +1,42 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The transfer service: descriptors and streams around the importer and exporter."""
+"""The transfer service: leases, descriptors and streams around what does the work."""
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 import time
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Generator,
-    Sequence,
-)
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import count
 
 import trio
 
-from pluggd.errors import InvalidArgument, NotFound, ResourceExhausted
+from pluggd.errors import NotFound
+from pluggd.model.image_names import parse_image_name
 from pluggd.plugin import inline
 from pluggd.services import call
+from pluggd.services.resolver import Access
 from pluggd.services.rpc import Fd, Receive, Send
 from pluggd.services.transfer import (
     ExportItem,
     ExportResult,
     Imported,
     Progress,
+    Pulled,
+    Pushed,
     TransferList,
     Transferring,
 )
-from plugins.transfer import exporter, importer
+from plugins.transfer import exporter, importer, pulling, pushing
 from plugins.transfer.backends import Backends
+from plugins.transfer.descriptors import owned, reading, writing
+from plugins.transfer.downloads import Downloads
 from plugins.transfer.progress import Reporter, reporting
+
+OF = "pluggd.io/transfer"
+"""The label of a transfer's lease: the operation, and the image where there is one."""
+
+MAX_NOTE = 1000
 
 
 class TransferService:
@@ -42,6 +44,9 @@ class TransferService:
 
     def __init__(self, backends: Backends) -> None:
         self._backends = backends
+        self._downloads = Downloads(
+            backends.content, backends.config.max_concurrent_downloads
+        )
         self._numbers = count(1)
         self._running: dict[str, tuple[str, str, int, Reporter]] = {}
 
@@ -58,7 +63,7 @@ class TransferService:
         source: Receive[bytes],
         progress: Send[Progress],
     ) -> Imported:
-        with _owned(fd):
+        with owned(fd):
             options = importer.Options(
                 base_name=base_name,
                 index_name=index_name,
@@ -72,7 +77,7 @@ class TransferService:
                 async with reporting(reporter, progress.send):
                     if fd is None:
                         return await work.run(source.__aiter__())
-                    chunks = _read(fd, self._backends.config.chunk_size)
+                    chunks = reading(fd, self._backends.config.chunk_size)
                     async with aclosing(chunks):
                         return await work.run(chunks)
 
@@ -87,7 +92,7 @@ class TransferService:
         fd: Fd | None = None,
         out: Send[ExportItem],
     ) -> ExportResult:
-        with _owned(fd):
+        with owned(fd):
             options = exporter.Options(
                 platforms=platforms,
                 all_platforms=all_platforms,
@@ -106,8 +111,68 @@ class TransferService:
                 async with reporting(reporter, send_progress):
                     if fd is None:
                         return ExportResult(size=await work.run(names, send_data))
-                    async with _writer(fd) as write:
+                    async with writing(fd) as write:
                         return ExportResult(size=await work.run(names, write))
+
+    async def pull(
+        self,
+        *,
+        name: str,
+        platforms: Sequence[str] = (),
+        all_platforms: bool = False,
+        unpack: bool = False,
+        snapshotter: str = "",
+        labels: dict[str, str] = {},
+        plain_http: bool = False,
+        username: str = "",
+        password: str = "",
+        hosts_dir: str = "",
+        progress: Send[Progress],
+    ) -> Pulled:
+        options = pulling.Options(
+            name=name,
+            platforms=platforms,
+            all_platforms=all_platforms,
+            unpack=unpack,
+            snapshotter=snapshotter,
+            labels=dict(labels),
+            access=Access(
+                plain_http=plain_http,
+                username=username,
+                password=password,
+                hosts_dir=hosts_dir,
+            ),
+        )
+        parse_image_name(name)
+        async with self._transfer("pull", name) as (reporter, _):
+            work = pulling.Puller(self._backends, self._downloads, options, reporter)
+            async with reporting(reporter, progress.send):
+                pulled = await work.run()
+        await self._forget_dead("pull", name)
+        return pulled
+
+    async def push(
+        self,
+        *,
+        name: str,
+        source: str = "",
+        platform: str = "",
+        plain_http: bool = False,
+        username: str = "",
+        password: str = "",
+        hosts_dir: str = "",
+        progress: Send[Progress],
+    ) -> Pushed:
+        access = Access(
+            plain_http=plain_http,
+            username=username,
+            password=password,
+            hosts_dir=hosts_dir,
+        )
+        async with self._transfer("push", name) as (reporter, _):
+            work = pushing.Pushing(self._backends, name, access, reporter)
+            async with reporting(reporter, progress.send):
+                return await work.run(source or name, platform)
 
     @inline
     def status(self) -> TransferList:
@@ -126,8 +191,13 @@ class TransferService:
         )
 
     @asynccontextmanager
-    async def _transfer(self, operation: str) -> AsyncGenerator[tuple[Reporter, str]]:
-        """A row in the table and a lease, for as long as the block runs."""
+    async def _transfer(
+        self, operation: str, name: str = ""
+    ) -> AsyncGenerator[tuple[Reporter, str]]:
+        """A row in the table and a lease, for as long as the block runs.
+
+        name: of the image, where there is one; noted on the lease.
+        """
         namespace = call.namespace()
         ref = f"{operation}-{time.time_ns()}-{next(self._numbers)}"
         reporter = Reporter()
@@ -138,7 +208,9 @@ class TransferService:
                 return
             try:
                 lease = await self._backends.leases.create(
-                    id=ref, expires_in=self._backends.config.lease_expiry
+                    id=ref,
+                    expires_in=self._backends.config.lease_expiry,
+                    labels={OF: _note(operation, name)},
                 )
                 with call.using(lease=lease.id):
                     yield reporter, ref
@@ -155,61 +227,16 @@ class TransferService:
         finally:
             del self._running[ref]
 
-
-@contextmanager
-def _owned(fd: Fd | None) -> Generator[None]:
-    """Close the descriptor that the caller handed over."""
-    try:
-        yield
-    finally:
-        if fd is not None:
-            os.close(fd)
-
-
-async def _read(fd: int, chunk_size: int) -> AsyncGenerator[bytes]:
-    """The bytes of a file or a pipe, from where it stands."""
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            while data := await trio.to_thread.run_sync(os.read, fd, chunk_size):
-                yield data
-            return
-        async with trio.lowlevel.FdStream(os.dup(fd)) as stream:
-            async for chunk in stream:
-                yield bytes(chunk)
-    except (OSError, trio.BrokenResourceError) as error:
-        raise InvalidArgument(
-            f"the descriptor cannot be read: {_reason(error)}; pass a file or a pipe "
-            "that is open for reading: invalid argument"
-        ) from error
+    async def _forget_dead(self, operation: str, name: str) -> None:
+        """Delete the leases of earlier ones that ended with the daemon, now that what
+        they wanted is done; the image keeps what is needed of theirs."""
+        quoted = _note(operation, name).replace("\\", "\\\\").replace('"', '\\"')
+        page = await self._backends.leases.list(filters=[f'labels."{OF}"=="{quoted}"'])
+        for lease in page.leases:
+            if lease.id not in self._running:
+                with suppress(NotFound):
+                    await self._backends.leases.delete(id=lease.id)
 
 
-@asynccontextmanager
-async def _writer(fd: int) -> AsyncGenerator[Callable[[bytes], Awaitable[None]]]:
-    """Write to a file or a pipe, all of it."""
-
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-
-    async def to_file(data: bytes) -> None:
-        await trio.to_thread.run_sync(write, data)
-
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            yield to_file
-            return
-        async with trio.lowlevel.FdStream(os.dup(fd)) as stream:
-            yield stream.send_all
-    except (OSError, trio.BrokenResourceError) as error:
-        full = isinstance(error, OSError) and error.errno in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-        )
-        raise (ResourceExhausted if full else InvalidArgument)(
-            f"the descriptor cannot be written: {_reason(error)}"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _note(operation: str, name: str) -> str:
+    return f"{operation} {name}"[:MAX_NOTE].rstrip()

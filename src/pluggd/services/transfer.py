@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
+from pluggd.model.types import Descriptor
 from pluggd.services.images import Image
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd, Receive, Send, rpc
@@ -16,7 +17,11 @@ from pluggd.services.rpc import Fd, Receive, Send, rpc
 class Progress(Record, frozen=True):
     """How far a transfer is. event: what happens now; name: the image or blob.
 
-    progress and total in bytes, total 0 when unknown.
+    progress and total in bytes, total 0 when unknown. Of a pull, the image is
+    `resolving`, `resolved` and `saved`; a blob, whose name is its kind and digest
+    (`layer-sha256:...`), is `waiting`, `downloading`, then `done` or, when no byte of it
+    was needed, `exists`, and then `extracting` and `extracted`. Of a push, a blob is
+    `waiting`, `uploading`, then `done` or `exists`.
     """
 
     event: str = ""
@@ -26,7 +31,8 @@ class Progress(Record, frozen=True):
 
 
 class Transferring(Record, frozen=True):
-    """A transfer under way. operation: import or export."""
+    """A transfer under way. operation: import, export, pull or
+    push."""
 
     id: str = ""
     operation: str = ""
@@ -43,6 +49,34 @@ class Imported(Record, frozen=True):
 
     images: list[Image] = []
     skipped: int = 0
+
+
+class PulledSnapshot(Record, frozen=True):
+    """What an unpacked manifest became. chain_id: the name of the snapshot, "" for an
+    image without layers."""
+
+    manifest: str = ""
+    snapshotter: str = ""
+    chain_id: str = ""
+
+
+class Pulled(Record, frozen=True):
+    """The image that now exists. size: bytes of the blobs that were asked for;
+    downloaded: of those that came over the network now."""
+
+    image: Image = Image()
+    size: int = 0
+    downloaded: int = 0
+    snapshots: list[PulledSnapshot] = []
+
+
+class Pushed(Record, frozen=True):
+    """What the registry has now. size: bytes of all blobs; uploaded: of those that it
+    had not."""
+
+    target: Descriptor = Descriptor()
+    size: int = 0
+    uploaded: int = 0
 
 
 class ExportItem(Record, frozen=True):
@@ -103,6 +137,60 @@ class Transfer(Protocol):
 
         Entries are in order of name, with fixed owners and times: the same images
         give the same bytes. Raises NotFound, InvalidArgument, DataLoss.
+        """
+        ...
+
+    @rpc()
+    async def pull(
+        self,
+        *,
+        name: str,
+        platforms: Sequence[str] = (),
+        all_platforms: bool = False,
+        unpack: bool = False,
+        snapshotter: str = "",
+        labels: dict[str, str] = {},
+        plain_http: bool = False,
+        username: str = "",
+        password: str = "",
+        hosts_dir: str = "",
+        progress: Send[Progress],
+    ) -> Pulled:
+        """Fetch an image from its registry, or from a mirror of it.
+
+        name: in full, `host[:port]/path:tag` or `@digest`. platforms: of an index, the
+        best manifest for each of these; without, for the daemon's. unpack: also make
+        the snapshots, for the platforms asked for (of all: for the daemon's).
+        labels: on the image. plain_http, hosts_dir: see the resolver's options;
+        username, password: for the registry, not for its mirrors; a password alone is
+        an identity token. What is here already is not fetched; a blob that another
+        pull is fetching is waited for; an interrupted one goes on where it ended.
+        Raises InvalidArgument (name, manifest), NotFound (image, platform),
+        Unauthenticated, PermissionDenied, Unavailable (registry, no unpack plugin),
+        NotImplemented_ (schema 1), DataLoss (a registry that sends something else than
+        it says), ResourceExhausted (a limit, the disk), and as `unpack.v1.image`.
+        """
+        ...
+
+    @rpc()
+    async def push(
+        self,
+        *,
+        name: str,
+        source: str = "",
+        platform: str = "",
+        plain_http: bool = False,
+        username: str = "",
+        password: str = "",
+        hosts_dir: str = "",
+        progress: Send[Progress],
+    ) -> Pushed:
+        """Send an image to the registry that `name` begins with.
+
+        source: the image that is sent; without, the one called `name`. platform: of
+        an index, send the manifest for it in place of the index. What the registry
+        has is not sent again. Raises NotFound (image, platform), FailedPrecondition
+        (a part of the image is not here), and of the registry as `pull`.
         """
         ...
 

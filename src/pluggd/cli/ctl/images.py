@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from pluggd.cli.ctl.app import App, Fields, Group, pass_app
@@ -92,6 +95,90 @@ def export(
         "skip_non_distributable": skip_non_distributable,
     }
     archives.write_out(app, file, arguments)
+
+
+def _registry_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option(
+            "--hosts-dir",
+            default="",
+            metavar="DIRECTORY",
+            help="Where hosts.toml files are, in place of the daemon's.",
+        ),
+        click.option(
+            "-u",
+            "--user",
+            default="",
+            metavar="USER[:PASSWORD]",
+            help="Log in as this user; asks for a missing password.",
+        ),
+        click.option("--plain-http", is_flag=True, help="Do without TLS."),
+        click.option("-q", "--quiet", is_flag=True, help="Only the digest."),
+    ):
+        command = option(command)
+    return command
+
+
+@images.command()
+@PLATFORM
+@click.option("--all-platforms", is_flag=True, help="Every one that there is.")
+@click.option(
+    "--snapshotter", default="", metavar="NAME", help="Unpack for this snapshotter."
+)
+@click.option("--no-unpack", is_flag=True, help="Fetch the blobs and no more.")
+@click.option("--label", multiple=True, metavar="KEY=VALUE")
+@_registry_options
+@click.argument("name")
+@pass_app
+def pull(
+    app: App,
+    /,
+    platform: tuple[str, ...],
+    all_platforms: bool,
+    snapshotter: str,
+    no_unpack: bool,
+    label: tuple[str, ...],
+    name: str,
+    **access: Any,
+) -> None:
+    """Fetch an image from its registry.
+
+    NAME is the whole one, as in docker.io/library/alpine:latest. The daemon does the
+    work, with its own credentials unless --user is given.
+    """
+    from pluggd.cli.ctl import registries
+
+    arguments: Fields = {
+        "name": name,
+        "platforms": list(platform),
+        "all_platforms": all_platforms,
+        "unpack": not no_unpack,
+        "snapshotter": snapshotter,
+        "labels": pairs(label),
+    }
+    registries.pull(app, arguments, access)
+
+
+@images.command()
+@click.option(
+    "--platform",
+    default="",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Of an index, only this.",
+)
+@_registry_options
+@click.argument("name")
+@click.argument("source", required=False, default="", shell_complete=IMAGES)
+@pass_app
+def push(app: App, /, platform: str, name: str, source: str, **access: Any) -> None:
+    """Send an image to the registry that NAME begins with.
+
+    SOURCE is the image here, when it has another name.
+    """
+    from pluggd.cli.ctl import registries
+
+    arguments: Fields = {"name": name, "source": source, "platform": platform}
+    registries.push(app, arguments, access)
 
 
 @images.command()

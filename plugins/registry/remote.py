@@ -1,0 +1,345 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One image at a registry: the servers that may have it are asked in turn.
+
+Mirrors first, the registry itself last. What a server says is checked here: sizes
+while bytes come, digests of manifests; the digest of a blob is left to whoever stores
+it, who hashes it anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
+
+import httpx2
+import trio
+
+from pluggd.errors import (
+    DataLoss,
+    NotFound,
+    NotImplemented_,
+    PermissionDenied,
+    PluggdError,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from pluggd.model import oci
+from pluggd.model.digests import check_digest
+from pluggd.model.image_names import ImageName
+from pluggd.model.types import Descriptor
+from plugins.registry.login import reason
+from plugins.registry.push import Pusher
+from plugins.registry.retry import backoff
+from plugins.registry.server import Asked, Server, said
+
+T = TypeVar("T")
+
+ACCEPT = ", ".join(
+    (oci.DOCKER_MANIFEST, oci.DOCKER_INDEX, oci.OCI_MANIFEST, oci.OCI_INDEX, "*/*")
+)
+PIECE = 1 << 20
+PROGRESS = 256 << 10
+"""Bytes that a connection must bring for the next one to be no further failure."""
+
+_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
+
+
+class RegistryRemote:
+    """See `pluggd.services.resolver.Remote`."""
+
+    def __init__(
+        self,
+        name: ImageName,
+        servers: Sequence[Server],
+        max_manifest: int,
+        attempts: int,
+    ) -> None:
+        self._name = name
+        self._servers = servers
+        self._max_manifest = max_manifest
+        self._attempts = attempts
+        self._scopes = (f"repository:{name.path}:pull",)
+
+    @property
+    def source(self) -> tuple[str, str]:
+        return self._name.hostname, self._name.path
+
+    # --- what the name stands for
+
+    async def resolve(self) -> Descriptor:
+        able = "pull" if self._name.digest else "resolve"
+        servers = [one for one in self._servers if able in one.host.capabilities]
+        return await self._first(servers, self._resolve_at, str(self._name))
+
+    async def _resolve_at(self, server: Server, last: bool) -> Descriptor:
+        path = f"/{self._name.path}/manifests/{self._name.object}"
+        async with server.request(self._asked(server, "HEAD", path), last=last) as head:
+            if head.status_code != 405:
+                await self._check(head, server, str(self._name))
+                digest = head.headers.get("docker-content-digest", "")
+                size = _length(head)
+                media_type = _media_type(head)
+                if check_digest(digest) is None and size and media_type:
+                    return self._resolved(media_type, digest, size, server)
+        # It does not say all, as old registries and simple file servers do.
+        async with server.request(self._asked(server, "GET", path), last=last) as got:
+            await self._check(got, server, str(self._name))
+            data = await self._read_manifest(got, server)
+            algorithm = self._name.digest.partition(":")[0] or "sha256"
+            digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+            media_type = _media_type(got) or oci.OCI_MANIFEST
+            return self._resolved(media_type, digest, len(data), server)
+
+    def _resolved(
+        self, media_type: str, digest: str, size: int, server: Server
+    ) -> Descriptor:
+        if media_type.startswith(_SCHEMA1):
+            raise NotImplemented_(
+                f"{self._name} is a schema 1 manifest, a form of 2014 that is not "
+                "supported; push it anew with a current tool: not implemented"
+            )
+        if self._name.digest and digest != self._name.digest:
+            raise DataLoss(
+                f"{server.host.name} answers {digest} when asked for "
+                f"{self._name.digest}: data loss"
+            )
+        if size > self._max_manifest:
+            raise self._too_large(str(self._name), size)
+        return Descriptor(media_type=media_type, digest=digest, size=size)
+
+    async def manifest(self, descriptor: Descriptor) -> bytes:
+        if descriptor.size > self._max_manifest:
+            raise self._too_large(descriptor.digest, descriptor.size)
+
+        async def get(server: Server, last: bool) -> bytes:
+            path = f"/{self._name.path}/manifests/{descriptor.digest}"
+            asked = self._asked(server, "GET", path)
+            async with server.request(asked, last=last) as response:
+                await self._check(response, server, f"manifest {descriptor.digest}")
+                data = await self._read_manifest(response, server)
+            algorithm, _, value = descriptor.digest.partition(":")
+            if len(data) != descriptor.size:
+                raise DataLoss(
+                    f"{server.host.name} sent {len(data)} bytes for manifest "
+                    f"{descriptor.digest} of {descriptor.size}: data loss"
+                )
+            if hashlib.new(algorithm, data).hexdigest() != value:
+                raise DataLoss(
+                    f"{server.host.name} sent another manifest than "
+                    f"{descriptor.digest}: data loss"
+                )
+            return data
+
+        return await self._first(self._servers, get, f"manifest {descriptor.digest}")
+
+    async def _read_manifest(self, response: httpx2.Response, server: Server) -> bytes:
+        data = bytearray()
+        try:
+            async for part in response.aiter_raw():
+                data += part
+                if len(data) > self._max_manifest:
+                    raise self._too_large(f"a manifest of {self._name}", len(data))
+        except httpx2.TransportError as error:
+            raise Unavailable(
+                f"{server.host.name}: {reason(error)}: unavailable"
+            ) from error
+        return bytes(data)
+
+    def _too_large(self, what: str, size: int) -> ResourceExhausted:
+        return ResourceExhausted(
+            f"{what} has {size} bytes or more, over the limit of {self._max_manifest} "
+            "(max_manifest): resource exhausted"
+        )
+
+    # --- blobs
+
+    async def blob(
+        self, descriptor: Descriptor, offset: int = 0
+    ) -> AsyncGenerator[bytes]:
+        failures = 0
+        while offset < descriptor.size:
+            began = offset
+            try:
+                # After a failure another server may do better.
+                servers = self._servers[min(failures, len(self._servers) - 1) :]
+                pieces = self._pieces(servers, descriptor, offset)
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        offset += len(piece)
+                        yield piece
+            except httpx2.TransportError as error:
+                failures = 1 if offset - began >= PROGRESS else failures + 1
+                if failures >= self._attempts:
+                    raise Unavailable(
+                        f"{self._name.host} broke off {failures} times in a row at "
+                        f"{offset} of {descriptor.size} bytes of {descriptor.digest}: "
+                        f"{reason(error)}: unavailable"
+                    ) from error
+                await trio.sleep(backoff(failures))
+
+    async def _pieces(
+        self, servers: Sequence[Server], descriptor: Descriptor, offset: int
+    ) -> AsyncGenerator[bytes]:
+        """The rest of a blob from the first server that has it, over one connection."""
+        problems: list[PluggdError] = []
+        for server in servers:
+            last = server is servers[-1]
+            path = f"/{self._name.path}/blobs/{descriptor.digest}"
+            headers = {"Range": f"bytes={offset}-"} if offset else {}
+            asked = self._asked(server, "GET", path, headers)
+            try:
+                async with server.request(asked, last=last) as response:
+                    await self._check(response, server, f"blob {descriptor.digest}")
+                    pieces = _exactly(response, server, descriptor, offset)
+                    async with aclosing(pieces):
+                        async for piece in pieces:
+                            yield piece
+                return
+            except (NotFound, Unavailable, Unauthenticated, PermissionDenied) as error:
+                problems.append(error)
+        raise _worst(problems)
+
+    # --- uploads
+
+    async def push_blob(
+        self,
+        descriptor: Descriptor,
+        read: Callable[[], AsyncIterator[bytes]],
+        *,
+        mount_from: Sequence[str] = (),
+    ) -> bool:
+        return await self._pusher().blob(descriptor, read, mount_from)
+
+    async def push_manifest(
+        self, descriptor: Descriptor, data: bytes, *, tagged: bool = False
+    ) -> bool:
+        return await self._pusher().manifest(descriptor, data, tagged=tagged)
+
+    def _pusher(self) -> Pusher:
+        if not self._servers:
+            raise PermissionDenied(
+                f"{self._name.host}: no server of it may be pushed to, by its "
+                "hosts.toml: permission denied"
+            )
+        return Pusher(self._name, self._servers[0])
+
+    # --- asking several
+
+    def _asked(
+        self,
+        server: Server,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+    ) -> Asked:
+        if server.host.mirror:
+            path += f"?ns={self._name.host}"
+        accept = {"Accept": ACCEPT} if "/manifests/" in path else {}
+        return Asked(method, path, self._scopes, {**accept, **(headers or {})})
+
+    async def _first(
+        self,
+        servers: Sequence[Server],
+        ask: Callable[[Server, bool], Awaitable[T]],
+        what: str,
+    ) -> T:
+        problems: list[PluggdError] = []
+        for server in servers:
+            try:
+                return await ask(server, server is servers[-1])
+            except PluggdError as error:
+                problems.append(error)
+        if not problems:
+            raise NotFound(
+                f"{what}: no server may be asked for it, by hosts.toml: not found"
+            )
+        raise _worst(problems)
+
+    async def _check(
+        self, response: httpx2.Response, server: Server, what: str
+    ) -> None:
+        """Raises what a status other than success means."""
+        status = response.status_code
+        if status in (200, 206):
+            return
+        if status == 404:
+            raise NotFound(f"{what}: {server.host.name} does not have it: not found")
+        text = await said(response, server.host.name)
+        if status == 403:
+            raise PermissionDenied(
+                f"{what}: pull access denied, repository does not exist or may require "
+                f"authorization: {text}: permission denied"
+            )
+        if status == 416:
+            raise DataLoss(f"{what} is shorter than it should be: {text}: data loss")
+        raise Unavailable(f"{what}: {text}: unavailable")
+
+
+def _worst(problems: Sequence[PluggdError]) -> PluggdError:
+    """The error of the registry itself, which was asked last; a mirror that lies or
+    refuses counts more than a registry that is not there."""
+    last = problems[-1]
+    for problem in problems:
+        if isinstance(last, Unavailable) and not isinstance(
+            problem, Unavailable | NotFound
+        ):
+            return problem
+    return last
+
+
+async def _exactly(
+    response: httpx2.Response, server: Server, descriptor: Descriptor, offset: int
+) -> AsyncGenerator[bytes]:
+    """The bytes from `offset` to the size of the descriptor, no less and no more."""
+    skip = 0
+    if response.status_code == 206:
+        start = response.headers.get("content-range", "").removeprefix("bytes ")
+        if start.partition("-")[0] != str(offset):
+            raise DataLoss(
+                f"{server.host.name} sent another part of {descriptor.digest} than "
+                f"that from {offset}: data loss"
+            )
+    else:
+        skip = offset  # it does not know ranges, so all of it comes again
+    remaining = descriptor.size - offset
+    length = _length(response)
+    if length is not None and length != remaining + skip:
+        raise _other_size(server, descriptor)
+    pending: list[bytes] = []
+    held = 0
+    async for part in response.aiter_raw():
+        if skip:
+            part, skip = part[skip:], max(0, skip - len(part))
+        remaining -= len(part)
+        if remaining < 0:
+            raise _other_size(server, descriptor)
+        pending.append(part)
+        held += len(part)
+        if held >= PIECE:
+            yield b"".join(pending)
+            pending.clear()
+            held = 0
+    if remaining:
+        raise _other_size(server, descriptor)
+    if pending:
+        yield b"".join(pending)
+
+
+def _other_size(server: Server, descriptor: Descriptor) -> DataLoss:
+    return DataLoss(
+        f"{server.host.name} has not {descriptor.size} bytes for {descriptor.digest}, "
+        "as the manifest says: data loss"
+    )
+
+
+def _length(response: httpx2.Response) -> int | None:
+    text = response.headers.get("content-length", "")
+    return int(text) if text.isdigit() and len(text) < 20 else None
+
+
+def _media_type(response: httpx2.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip()

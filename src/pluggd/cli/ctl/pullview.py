@@ -1,0 +1,114 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""How a pull looks: bars on a terminal, plain lines elsewhere.
+
+One line for each blob, and a last one with the time, the bytes that came over the
+network and their rate. In a pipe a line is written when something is over, so that a
+log of it can be read.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from pluggd.cli.ctl.output import clean, out, size
+from pluggd.client.plain import is_map
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
+
+BAR = 38
+"""Cells of a bar where there is room."""
+
+_OVER = frozenset({"resolved", "done", "exists", "extracted", "saved", "pushed"})
+_MOVED = frozenset({"downloading", "uploading"})
+
+
+class PullView:
+    """Takes the items of a pull or push; use as a context manager."""
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._items: dict[str, dict[str, Any]] = {}
+        self._moved: dict[str, tuple[int, int]] = {}  # where it began, where it is
+        self._enabled = enabled
+        self._live: Live | None = None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> PullView:
+        if self._enabled and sys.stdout.isatty():
+            self._live = _live(self)
+            self._live.start()
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if self._live is not None:
+            self._live.refresh()
+            self._live.stop()
+        elif self._enabled and error is None:
+            out(self.total())
+
+    def show(self, item: object) -> None:
+        """Take a Progress record of the transfer service (as a map)."""
+        if not is_map(item) or not self._enabled:
+            return
+        name, event = str(item.get("name", "")), str(item.get("event", ""))
+        before = self._items.get(name, {}).get("event", "")
+        self._count(name, event, before, item)
+        self._items[name] = dict(item)
+        if self._live is None and event != before and event in _OVER:
+            out(f"{clean(name)}: {clean(event)}")
+            sys.stdout.flush()
+
+    def _count(self, name: str, event: str, before: str, item: dict[str, Any]) -> None:
+        progress = int(item.get("progress", 0))
+        if event in _MOVED:
+            began = self._moved.get(name, (progress, 0))[0]
+            self._moved[name] = (began, progress)
+        elif event == "done" and before in (*_MOVED, "waiting", ""):
+            began = self._moved.get(name, (0, 0))[0]
+            self._moved[name] = (began, progress)
+
+    def total(self) -> str:
+        """The last line."""
+        elapsed = time.monotonic() - self._began
+        moved = sum(now - began for began, now in self._moved.values())
+        rate = size(int(moved / elapsed)) if elapsed else "0 B"
+        return f"elapsed: {elapsed:.1f} s  total: {size(moved)} ({rate}/s)"
+
+    def __rich__(self) -> Text:
+        from rich.text import Text
+
+        columns = shutil.get_terminal_size().columns
+        lines = [self._line(name, item, columns) for name, item in self._items.items()]
+        return Text("\n".join([*lines, self.total()]), no_wrap=True, overflow="crop")
+
+    def _line(self, name: str, item: dict[str, Any], columns: int) -> str:
+        event = clean(item.get("event", ""))
+        progress, total = int(item.get("progress", 0)), int(item.get("total", 0))
+        if event in _OVER:
+            progress = total = 1
+        counted = event in (*_MOVED, "extracting") and total
+        sizes = f" {size(progress)}/{size(total)}" if counted else ""
+        bar = min(BAR, max(10, columns - len(name) - 40))
+        filled = bar * progress // total if total else 0
+        room = columns - bar - 38
+        shown = clean(name)
+        if len(shown) > room > 1:
+            shown = f"{shown[: room - 1]}…"
+        return f"{shown}: {event:<11} |{'+' * filled}{'-' * (bar - filled)}|{sizes}"
+
+
+def _live(view: PullView) -> Live:
+    from rich.console import Console
+    from rich.live import Live
+
+    return Live(
+        console=Console(file=sys.stdout, highlight=False),
+        get_renderable=view.__rich__,
+        refresh_per_second=10,
+        vertical_overflow="visible",
+    )
