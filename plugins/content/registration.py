@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
@@ -20,6 +21,7 @@ from plugins.content.cleaning import Cleaner
 from plugins.content.committing import Committer
 from plugins.content.config import Config
 from plugins.content.disk import Disk
+from plugins.content.figures import content_figures
 from plugins.content.identity import check_identity
 from plugins.content.ingests import Ingests
 from plugins.content.locks import DigestGuards, RefLocks
@@ -78,6 +80,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
             blocks_namespace=False,
         )
     )
+    ctx.export_figures(partial(content_figures, metadata, files))
     ctx.export("policy", config.policy)
     ctx.export("root", str(ctx.root))
     if config.policy == "shared":

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from pluggd.model.durations import format_duration
 from pluggd.plugin import Context, Registration, hookimpl
@@ -14,6 +15,7 @@ from pluggd.services.metadata import METADATA
 from plugins.events.appending import Appender
 from plugins.events.config import Config, limits
 from plugins.events.exchange import Exchange
+from plugins.events.figures import event_figures
 from plugins.events.retention import Retention
 from plugins.events.service import EventService
 
@@ -38,7 +40,9 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
     ctx.spawn(retention.run_forever, name="event log retention")
     appender = Appender(metadata)
     ctx.spawn(appender.run_forever, name="event log")
-    yield EventService(appender, exchange)
+    service = EventService(appender, exchange)
+    ctx.export_figures(partial(event_figures, exchange, service))
+    yield service
 
 
 @hookimpl

@@ -36,6 +36,8 @@ class EventService:
         self._appender = appender
         self._exchange = exchange
         self.subscribers = 0
+        self.reading: dict[object, int] = {}
+        """Cursors of the subscribers that do not wait: what each has taken."""
 
     @deferred
     def publish(self, *, topic: str, event: Any) -> Deferred[int]:
@@ -75,12 +77,14 @@ class EventService:
         filter_ = parse_filters(filters)
         cursor = self._exchange.start(since)
         self.subscribers += 1
+        reader = object()
         try:
             while True:
                 if filter_.matches_all and isinstance(out, SendMany):
                     cursor = await self._exchange.follow(cursor, out)
                 else:
                     await self._exchange.arrival(cursor)
+                self.reading[reader] = cursor
                 page = await self._exchange.after(cursor)
                 if page.gap is not None:
                     gap = EventItem(gap=page.gap)
@@ -92,10 +96,12 @@ class EventService:
                     for item in items:
                         await out.send(item)
                 cursor = page.next
+                del self.reading[reader]
         except trio.BrokenResourceError:
             return  # nobody is listening any more
         finally:
             self.subscribers -= 1
+            self.reading.pop(reader, None)
 
     async def poll(
         self,

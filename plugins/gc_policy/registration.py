@@ -29,6 +29,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Gc]:
     metadata = ctx.get(METADATA)
     scheduler = Scheduler(metadata, chosen, log=ctx.log, full_interval=full_interval)
     metadata.on_change(scheduler.changed)
+    ctx.export_figures(scheduler.totals.figures)
     ctx.spawn(scheduler.run_forever, name="gc scheduler")
     yield GcService(metadata, scheduler)
 

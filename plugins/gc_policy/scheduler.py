@@ -20,6 +20,7 @@ import trio
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.services.gc import GcStatus
 from pluggd.services.metadata import CollectStats
+from plugins.gc_policy.figures import Totals
 from plugins.gc_policy.policy import Policy, Settings
 
 NS = 1_000_000_000
@@ -74,6 +75,7 @@ class Scheduler:
         self._last_at = 0
         self._last_error = ""
         self._last: CollectStats | None = None
+        self.totals = Totals()
 
     def changed(self, dirty: bool) -> None:
         """Take note of a commit; the callback for `Metadata.on_change`."""
@@ -169,6 +171,7 @@ class Scheduler:
             # Whatever it was, the next attempt may succeed, and callers wait.
             reason = str(error) or type(error).__name__
             self._failures += 1
+            self.totals.failed += 1
             self._last_error = reason
             self._full_asked = self._full_asked or full
             self.policy.failed(trio.current_time())
@@ -179,6 +182,7 @@ class Scheduler:
             self._answer(waiters, error=f"garbage collection failed: {reason}")
         else:
             self._collections += 1
+            self.totals.add(stats)
             self._last = stats
             self._last_error = ""
             if full:

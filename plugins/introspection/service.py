@@ -17,9 +17,11 @@ from pluggd.services.daemon import Daemon
 from pluggd.services.introspection import (
     Description,
     Health,
+    PluginConfig,
     PluginInfo,
     PluginList,
     ServerInfo,
+    Stats,
 )
 
 
@@ -46,6 +48,13 @@ class IntrospectionService:
             if plugin.uri == uri:
                 return plugin
         raise NotFound(f'plugin "{uri}": not found')
+
+    @inline
+    def config(self, *, uri: str = "") -> PluginConfig:
+        return PluginConfig(values=[*self._daemon.config(uri)])
+
+    async def stats(self, *, names: Sequence[str] = ()) -> Stats:
+        return await self._daemon.stats(names)
 
     @inline
     def server(self) -> ServerInfo:

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 import pluggy
 
 from pluggd.deferred import Deferred as Deferred
+from pluggd.model.figures import Figure
 from pluggd.model.record import Encoded, Record
 from pluggd.model.types import Platform
 from pluggd.services.kind import Kind
@@ -60,6 +61,9 @@ C = TypeVar("C", bound=Record)
 C_co = TypeVar("C_co", bound=Record, covariant=True)
 S = TypeVar("S")
 P = ParamSpec("P")
+
+FigureSource = Callable[[], Iterable[Figure] | Awaitable[Iterable[Figure]]]
+"""What `Context.export_figures` takes: a plain or an async function."""
 
 PROJECT = "pluggd"
 ENTRY_POINT_GROUP = "pluggd.plugins"
@@ -141,6 +145,15 @@ class Context(Protocol[C_co]):
 
     def export(self, key: str, value: str) -> None:
         """Show a fact in `plugins ls -d`; kept also when the start fails later."""
+        ...
+
+    def export_figures(self, source: FigureSource) -> None:
+        """Show numbers in `pluggctl stats` and to monitoring (`pluggd.model.figures`).
+
+        source: called whenever somebody asks, as long as the plugin is *ok*; it gets a
+        second and must not block. Each figure gets the label `plugin`. If it raises, the
+        figures of this plugin are left out and the log says why, once.
+        """
         ...
 
     def capability(self, name: str) -> None:

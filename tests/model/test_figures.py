@@ -15,9 +15,9 @@ from pluggd.model.figures import (
     counter,
     gauge,
     histogram,
-    quantile,
     validate_figure,
 )
+from pluggd.model.quantiles import quantile
 
 
 def test_a_histogram_counts_each_observation_in_the_bucket_that_includes_it() -> None:
@@ -64,15 +64,16 @@ def test_good_figures_pass() -> None:
 @pytest.mark.parametrize(
     ("counts", "share", "bound"),
     [
-        ([0, 0, 0], 0.5, 0),
-        ([1, 0, 0], 0.5, 1),
-        ([5, 5, 0], 0.5, 1),
-        ([5, 6, 0], 0.5, 10),
-        ([98, 1, 1], 0.99, 10),
-        ([0, 0, 3], 0.5, 10),
+        ([0, 0, 0], 0.5, (False, 0)),
+        ([1, 0, 0], 0.5, (False, 1)),
+        ([5, 5, 0], 0.5, (False, 1)),
+        ([5, 6, 0], 0.5, (False, 10)),
+        ([98, 1, 1], 0.99, (False, 10)),
+        ([0, 0, 3], 0.5, (True, 10)),
+        ([9, 0, 1], 1, (True, 10)),
     ],
 )
 def test_a_quantile_is_the_bound_that_so_many_keep(
-    counts: list[int], share: float, bound: float
+    counts: list[int], share: float, bound: tuple[bool, float]
 ) -> None:
     assert quantile((1, 10), counts, share) == bound

@@ -18,7 +18,7 @@ from pluggd.core.table import Row, Table
 from pluggd.errors import FailedPrecondition, NotFound
 from pluggd.model.record import Record
 from pluggd.model.types import Platform
-from pluggd.plugin import Registration
+from pluggd.plugin import FigureSource, Registration
 from pluggd.services.kind import Kind
 
 T = TypeVar("T")
@@ -108,6 +108,9 @@ class PluginContext(Generic[C_co]):
 
     def export(self, key: str, value: str) -> None:
         self._row.exports[key] = value
+
+    def export_figures(self, source: FigureSource) -> None:
+        self._row.figures.append(source)
 
     def capability(self, name: str) -> None:
         if name not in self._row.capabilities:

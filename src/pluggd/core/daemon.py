@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -23,12 +24,20 @@ from pluggd.core.changes import Changes
 from pluggd.core.config import Configuration
 from pluggd.core.directories import ROOT_MODE, STATE_MODE, identity, make_directory
 from pluggd.core.discovery import Found, reject_clashes
+from pluggd.core.figures import (
+    Gatherer,
+    plugin_figures,
+    process_figures,
+    server_figures,
+)
 from pluggd.core.lifecycle import Deadlines, Lifecycle
 from pluggd.core.listener import open_listener, validate_address
 from pluggd.core.locks import locked
 from pluggd.core.log import Log, set_log
 from pluggd.core.notify import notify
+from pluggd.core.options import config_values
 from pluggd.core.placing import place
+from pluggd.core.probe import Probe
 from pluggd.core.reload import Read, Reload
 from pluggd.core.services import Services
 from pluggd.core.settings import Settings
@@ -36,10 +45,17 @@ from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
 from pluggd.core.watchdog import Watchdog
 from pluggd.errors import FailedPrecondition, PluggdError, Unavailable
+from pluggd.model.record import replace
 from pluggd.plugin import Context, NoConfig, Registration
 from pluggd.services.daemon import DAEMON
 from pluggd.services.daemon import Daemon as DaemonProtocol
-from pluggd.services.introspection import Health, PluginInfo, ServerInfo
+from pluggd.services.introspection import (
+    ConfigValue,
+    Health,
+    PluginInfo,
+    ServerInfo,
+    Stats,
+)
 from pluggd.services.management import Change
 
 
@@ -77,6 +93,8 @@ class Daemon:
         self._changes: Changes | None = None
         self._started_at = time.time_ns()
         self._uuid = ""
+        self._probe = Probe()
+        self._gatherer = Gatherer(log)
 
     @property
     def address(self) -> str:
@@ -86,7 +104,32 @@ class Daemon:
     # --- what plugins see
 
     def plugins(self) -> Sequence[PluginInfo]:
-        return self.table.infos()
+        calls: Counter[str] = Counter()
+        errors: Counter[str] = Counter()
+        for one in self.services.dispatcher.statistics.methods():
+            calls[one.plugin] += one.calls
+            errors[one.plugin] += one.errors.total()
+        return [
+            replace(info, calls=calls[info.uri], errors=errors[info.uri])
+            for info in self.table.infos()
+        ]
+
+    def config(self, uri: str = "") -> Sequence[ConfigValue]:
+        return config_values(self.configuration, uri)
+
+    async def stats(self, names: Sequence[str] = ()) -> Stats:
+        rows = self.table.rows
+        own = [
+            *server_figures(self.services.dispatcher.statistics),
+            *self._probe.figures(),
+            *plugin_figures(rows),
+            *process_figures(self._started_at),
+        ]
+        return Stats(
+            taken_at=time.time_ns(),
+            started_at=self._started_at,
+            figures=await self._gatherer.gather(own, rows, names),
+        )
 
     def server(self) -> ServerInfo:
         return ServerInfo(
@@ -292,7 +335,9 @@ class Daemon:
                 self.configuration.address, uid=rpc.uid, gid=rpc.gid, mode=rpc.mode
             ) as listener,
             self.services.served(listener),
+            trio.open_nursery() as probing,
         ):
+            probing.start_soon(self._probe.run, name="probe of the loop")
             self.log.info(
                 "daemon ready",
                 extra={
@@ -304,6 +349,7 @@ class Daemon:
             notify(self._ready_text())
             task_status.started(self)
             await self._stop_asked.wait()
+            probing.cancel_scope.cancel()
 
     def _ready_text(self) -> str:
         counts = self._counts().items()

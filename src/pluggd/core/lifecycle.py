@@ -19,7 +19,7 @@ import trio
 
 from pluggd.core.context import PluginContext
 from pluggd.core.failure import Failure, failure_of
-from pluggd.core.log import Log
+from pluggd.core.log import Log, current_plugin
 from pluggd.core.protocols import mismatches
 from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
@@ -128,6 +128,7 @@ class Lifecycle:
         row = life.row
         log = self._log_of(row)
         error: BaseException | None = None
+        current_plugin.set(row.uri)
         try:
             with life.scope:
                 async with trio.open_nursery() as tasks:
@@ -258,6 +259,8 @@ class Lifecycle:
     ) -> None:
         scope = trio.CancelScope()
         life.running.add(scope)
+        life.row.tasks = len(life.running)
+        current_plugin.set(life.row.uri)
         try:
             with scope:
                 if life.closing:
@@ -267,6 +270,7 @@ class Lifecycle:
             self._task_failed(life, name, error)
         finally:
             life.running.discard(scope)
+            life.row.tasks = len(life.running)
             if not life.running:
                 life.idle.set()
 

@@ -14,6 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 from pluggd.services.call import current_call
@@ -24,6 +25,9 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+current_plugin: ContextVar[str] = ContextVar("current_plugin", default="")
+"""The plugin whose task this is, for lines that others write: libraries, warnings."""
+
 # What every LogRecord has by itself; anything else on one was given by its author.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -87,8 +91,9 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
         "msg": record.getMessage(),
     }
     given = {key: value for key, value in vars(record).items() if key not in _OWN}
-    if "plugin" in given:
-        fields["plugin"] = given.pop("plugin")
+    plugin = given.pop("plugin", "") or current_plugin.get()
+    if plugin:
+        fields["plugin"] = plugin
     call = current_call.get()
     if call.request:
         fields["request"] = call.request

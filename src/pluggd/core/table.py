@@ -21,13 +21,14 @@ from pluggd.core.status import State, Status, chain, move
 from pluggd.errors import NotFound, PluggdError, Unavailable
 from pluggd.model.record import Record
 from pluggd.model.types import Platform
-from pluggd.plugin import NoConfig, Registration
+from pluggd.plugin import FigureSource, NoConfig, Registration
 from pluggd.services.introspection import Cause, PluginInfo
 
 
 @dataclass(eq=False)
 class Row:
-    """One plugin. `instance`: what its start yielded, from *ok* on."""
+    """One plugin. `instance`: what its start yielded, from *ok* on. `tasks`: how many it
+    has in the background."""
 
     found: Found
     config: Record = field(default_factory=NoConfig)
@@ -38,6 +39,8 @@ class Row:
     capabilities: list[str] = field(default_factory=list[str])
     platforms: list[Platform] = field(default_factory=list[Platform])
     on_reload: Callable[[Any], None] | None = None
+    figures: list[FigureSource] = field(default_factory=list[FigureSource])
+    tasks: int = 0
 
     @property
     def uri(self) -> str:
@@ -88,6 +91,7 @@ class Row:
             description=registration.description if registration else "",
             since=self.state.since,
             took=self.state.took,
+            tasks=self.tasks,
         )
 
 
@@ -140,6 +144,7 @@ class Table:
         self.move(row, Status.FOUND)
         row.instance = None
         row.exports.clear()
+        row.figures.clear()
         row.capabilities.clear()
         row.platforms.clear()
         row.on_reload = None

@@ -122,17 +122,3 @@ def validate_figure(figure: Figure) -> None:
             raise InvalidArgument(
                 f"{what}: a sample has {len(sample.counts)} counts, not {expected}"
             )
-
-
-def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float:
-    """A bound that this share (0 to 1) of the observations did not exceed.
-
-    The last bound for those above all; 0 when there were none.
-    """
-    wanted = share * sum(counts)
-    seen = 0
-    for bound, count in zip(bounds, counts, strict=False):
-        seen += count
-        if seen and seen >= wanted:
-            return bound
-    return bounds[-1] if seen < sum(counts) and bounds else 0.0

@@ -148,8 +148,9 @@ class Collector:
             examined=sweep.examined,
             pause=sweep.pause,
             elapsed=perf_counter_ns() - begun,
-            freed_bytes=freed,
+            freed_bytes=sum(freed.values()),
             full=full,
+            freed=freed,
         )
 
     async def _until_done(
@@ -171,16 +172,18 @@ class Collector:
                 sweep.add(step)
                 done = step.done
 
-    async def _clean_up(self) -> int:
-        """Await each `cleanup` once; the bytes that they freed."""
-        freed = 0
-        functions: list[Callable[[], Coroutine[Any, Any, int]]] = []
+    async def _clean_up(self) -> dict[str, int]:
+        """Await each `cleanup` once; the bytes that they freed, by type."""
+        freed: dict[str, int] = {}
+        functions: dict[Callable[[], Coroutine[Any, Any, int]], str] = {}
         for resource in self._resources.values():
-            if resource.cleanup is not None and resource.cleanup not in functions:
-                functions.append(resource.cleanup)
-        for cleanup in functions:
+            if resource.cleanup is not None:
+                functions.setdefault(resource.cleanup, resource.type)
+        for cleanup, type_ in functions.items():
             try:
-                freed += await cleanup()
+                count = await cleanup()
+                if count:
+                    freed[type_] = count
             except Exception:  # noqa: BLE001 - promised: one backend stops no other
                 self._log.exception("cleanup after a collection failed: %r", cleanup)
         return freed

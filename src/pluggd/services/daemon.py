@@ -7,7 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from pluggd.services.introspection import Health, PluginInfo, ServerInfo
+from pluggd.services.introspection import (
+    ConfigValue,
+    Health,
+    PluginInfo,
+    ServerInfo,
+    Stats,
+)
 from pluggd.services.kind import Kind
 from pluggd.services.management import Change
 
@@ -20,6 +26,17 @@ class Daemon(Protocol):
         ...
 
     def server(self) -> ServerInfo: ...
+
+    def config(self, uri: str = "") -> Sequence[ConfigValue]:
+        """The options of a plugin, or of the daemon itself, as they are in force.
+
+        Raises NotFound.
+        """
+        ...
+
+    async def stats(self, names: Sequence[str] = ()) -> Stats:
+        """The figures of everybody, or those whose name begins with one of these."""
+        ...
 
     def describe(self, service: str = "") -> list[dict[str, Any]]:
         """The schema of what is served. Raises NotFound."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from pluggd.model.figures import Figure
 from pluggd.model.record import Record
 from pluggd.model.types import Platform
 from pluggd.services.kind import Kind
@@ -25,7 +26,8 @@ class PluginInfo(Record, frozen=True):
     """A plugin as the status table has it, working or not.
 
     status: found, disabled, blocked, starting, ok, skipped, failed, stopping,
-    stopped. causes: for blocked, down to the first cause. Times in ns.
+    stopped. causes: for blocked, down to the first cause. Times in ns. tasks: in the
+    background, now. calls, errors: of its methods over the socket, since the start.
     """
 
     uri: str = ""
@@ -44,12 +46,39 @@ class PluginInfo(Record, frozen=True):
     description: str = ""
     since: int = 0
     took: int = 0
+    tasks: int = 0
+    calls: int = 0
+    errors: int = 0
 
 
 class PluginList(Record, frozen=True):
     """In order of start; those that never started come last, by URI."""
 
     plugins: list[PluginInfo] = []
+
+
+class ConfigValue(Record, frozen=True):
+    """One option in force. key: dotted, without the plugin. origin: file:line, the flag
+    or `default`. hidden: it looks like a secret, and its value is not told."""
+
+    key: str = ""
+    value: Any = None
+    origin: str = ""
+    hidden: bool = False
+
+
+class PluginConfig(Record, frozen=True):
+    """The options of a plugin, in order of their declaration."""
+
+    values: list[ConfigValue] = []
+
+
+class Stats(Record, frozen=True):
+    """Figures, by name. Times in ns since the epoch; counters count since started_at."""
+
+    taken_at: int = 0
+    started_at: int = 0
+    figures: list[Figure] = []
 
 
 class ServerInfo(Record, frozen=True):
@@ -98,6 +127,19 @@ class Introspection(Protocol):
     @rpc(result="plugin", namespaced=False)
     async def plugin(self, *, uri: str) -> PluginInfo:
         """Raises NotFound."""
+        ...
+
+    @rpc(namespaced=False)
+    async def config(self, *, uri: str = "") -> PluginConfig:
+        """The options of a plugin, or of the daemon itself, as they are in force, each
+        with its origin. Raises NotFound."""
+        ...
+
+    @rpc(namespaced=False)
+    async def stats(self, *, names: Sequence[str] = ()) -> Stats:
+        """Figures of the daemon and of its plugins: all, or those whose name begins
+        with one of these. A plugin that does not say its own within a second is left
+        out."""
         ...
 
     @rpc(result="server", namespaced=False)

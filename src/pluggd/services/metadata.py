@@ -235,7 +235,8 @@ class CollectStats(Record, frozen=True):
     """What one collection did. Times in ns.
 
     removed: objects by type (`{"content": 3}`). objects: the first 1000 of them.
-    pause: the longest time in which writers waited for it. freed_bytes: of backends.
+    pause: the longest time in which writers waited for it. freed_bytes: of backends,
+    freed: the same by type; a `cleanup` that several types share counts for the first.
     """
 
     removed: dict[str, int] = {}
@@ -245,6 +246,7 @@ class CollectStats(Record, frozen=True):
     elapsed: int = 0
     freed_bytes: int = 0
     full: bool = False
+    freed: dict[str, int] = {}
 
 
 class PathStep(Record, frozen=True):

@@ -19,7 +19,7 @@ import trio
 from pluggd.errors import NotFound
 from pluggd.model.record import Record
 from pluggd.model.types import Platform
-from pluggd.plugin import Registration
+from pluggd.plugin import FigureSource, Registration
 from pluggd.services.kind import Kind
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ class FakeContext(Generic[C]):
         self.root = self.state = root
         self.log = logging.LoggerAdapter(logging.getLogger(uri), {})
         self.exports: dict[str, str] = {}
+        self.figures: list[FigureSource] = []
         self.capabilities: list[str] = []
         self.platforms: list[Platform] = []
         self.crashed: list[Exception] = []
@@ -105,6 +106,9 @@ class FakeContext(Generic[C]):
 
     def export(self, key: str, value: str) -> None:
         self.exports[key] = value
+
+    def export_figures(self, source: FigureSource) -> None:
+        self.figures.append(source)
 
     def capability(self, name: str) -> None:
         self.capabilities.append(name)

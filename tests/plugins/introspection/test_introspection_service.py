@@ -13,10 +13,12 @@ from pluggd.core.protocols import mismatches
 from pluggd.errors import InvalidArgument, NotFound
 from pluggd.services.introspection import (
     INTROSPECTION,
+    ConfigValue,
     Health,
     PluginInfo,
     ServerInfo,
     ServiceHealth,
+    Stats,
 )
 from pluggd.services.management import Change
 from plugins.introspection.service import IntrospectionService
@@ -39,6 +41,12 @@ class FakeDaemon:
 
     def server(self) -> ServerInfo:
         return ServerInfo(uuid="u", pid=7)
+
+    def config(self, uri: str = "") -> Sequence[ConfigValue]:
+        return [ConfigValue(key=uri)]
+
+    async def stats(self, names: Sequence[str] = ()) -> Stats:
+        return Stats(taken_at=len(names))
 
     def describe(self, service: str = "") -> list[dict[str, Any]]:
         return [{"name": service or "all"}]
@@ -101,5 +109,7 @@ async def test_an_unknown_plugin_is_not_found() -> None:
 
 async def test_the_rest_is_the_daemons_own_answer() -> None:
     assert (await SERVICE.server()).pid == 7
+    assert (await SERVICE.config(uri="u")).values == [ConfigValue(key="u")]
+    assert (await SERVICE.stats(names=["a", "b"])).taken_at == 2
     assert (await SERVICE.describe(service="x")).services == [{"name": "x"}]
     assert (await SERVICE.health(service="x")).services[0].service == "x"

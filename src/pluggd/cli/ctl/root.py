@@ -18,9 +18,10 @@ class Root(LazyGroup):
     lazy: Mapping[str, tuple[str, str]] = {
         "version": (f"{_HERE}.system:version", "Show the versions of both ends."),
         "health": (f"{_HERE}.system:health", "Say whether the services serve."),
+        "stats": (f"{_HERE}.stats:stats", "Show where time goes, and how much."),
         "plugins": (
             f"{_HERE}.plugins:plugins",
-            "Plugins: ls, graph, restart, disable, enable.",
+            "Plugins: ls, info, graph, restart, disable, enable.",
         ),
         "config": (f"{_HERE}.config:config", "Configuration: reload."),
         "namespaces": (
