@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from uuid import uuid4
 
 import trio
 
@@ -37,6 +36,8 @@ async def check_identity(metadata: Metadata, root: Path, *, empty: bool) -> None
     if known is None:
         if on_disk is not None or not empty:
             raise _strangers(root, "does not know them")
+        from uuid import uuid4  # once in the life of a store
+
         known = str(uuid4())
         new = encode(known)
         await metadata.update(lambda txn: txn.put(STORE, "", _RECORD, new))

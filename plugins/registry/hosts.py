@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +142,8 @@ def _directory(name: str, hosts_dir: str) -> Path | None:
 
 
 def _read(file: Path, name: str, server: Host) -> tuple[list[Host], Host]:
+    import tomllib  # few registries have such a file
+
     try:
         table = tomllib.loads(file.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -1,6 +1,10 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The transfer service: leases, descriptors and streams around what does the work."""
+"""The transfer service: leases, descriptors and streams around what does the work.
+
+What does it is imported by the first transfer, with tarfile and all that it needs:
+daemons start far more often than they import.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,6 @@ from pluggd.services.transfer import (
     TransferList,
     Transferring,
 )
-from plugins.transfer import exporter, importer, pulling, pushing
 from plugins.transfer.backends import Backends
 from plugins.transfer.descriptors import owned, reading, writing
 from plugins.transfer.downloads import Downloads
@@ -63,6 +66,8 @@ class TransferService:
         source: Receive[bytes],
         progress: Send[Progress],
     ) -> Imported:
+        from plugins.transfer import importer
+
         with owned(fd):
             options = importer.Options(
                 base_name=base_name,
@@ -92,6 +97,8 @@ class TransferService:
         fd: Fd | None = None,
         out: Send[ExportItem],
     ) -> ExportResult:
+        from plugins.transfer import exporter
+
         with owned(fd):
             options = exporter.Options(
                 platforms=platforms,
@@ -129,6 +136,8 @@ class TransferService:
         hosts_dir: str = "",
         progress: Send[Progress],
     ) -> Pulled:
+        from plugins.transfer import pulling
+
         options = pulling.Options(
             name=name,
             platforms=platforms,
@@ -163,6 +172,8 @@ class TransferService:
         hosts_dir: str = "",
         progress: Send[Progress],
     ) -> Pushed:
+        from plugins.transfer import pushing
+
         access = Access(
             plain_http=plain_http,
             username=username,

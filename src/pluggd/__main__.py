@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m pluggd` is `pluggd`."""
 
-from pluggd.cli.pluggd import main
+from pluggd.cli.entry import main
 
 if __name__ == "__main__":
-    main(prog_name="pluggd")
+    main()

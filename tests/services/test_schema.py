@@ -28,7 +28,7 @@ def test_names_parameters_and_defaults() -> None:
         ("name", str, True, None),
         ("scale", int, False, 1),
     ]
-    assert [p.doc for p in get.parameters] == ["which one.", "times this."]
+    assert get.parameter_docs() == {"name": "which one.", "scale": "times this."}
     assert get.errors == ("not_found",)
     assert schema.method("import_").name == "toy.v1.import"
 

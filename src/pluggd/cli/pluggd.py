@@ -9,18 +9,11 @@ command that needs it, so that `pluggd version` costs nothing.
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from pluggd import __version__
-from pluggd.core.exits import EXIT_CONFIG
-
-if TYPE_CHECKING:
-    from pluggd.core.config import Configuration
-    from pluggd.core.discovery import Found, Memory
 
 _config_option = click.option(
     "--config",
@@ -56,21 +49,9 @@ def run(
     log_format: str | None,
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT."""
-    flags: dict[tuple[str, ...], Any] = {
-        ("root",): str(root.absolute()) if root else None,
-        ("state",): str(state.absolute()) if state else None,
-        ("rpc", "address"): str(address.absolute()) if address else None,
-        ("log", "level"): log_level,
-        ("log", "format"): log_format,
-    }
-    given = {key: value for key, value in flags.items() if value is not None}
-    memory: Memory = {}
-    configuration, found = _configured(config, given, memory)
-    from pluggd.cli.run import run_daemon
-    from pluggd.core.loading import load_all
+    from pluggd.cli.run import run_command
 
-    read = partial(load_all, config, given, memory=memory)
-    sys.exit(run_daemon(configuration, found, read))
+    sys.exit(run_command(config, root, state, address, log_level, log_format))
 
 
 @main.group(name="config")
@@ -91,9 +72,10 @@ def default() -> None:
 @_config_option
 def dump(config: Path | None) -> None:
     """Print every value that counts, and where it comes from."""
+    from pluggd.cli.configured import configured
     from pluggd.core.toml_text import dump_text
 
-    configuration, _ = _configured(config)
+    configuration, _ = configured(config)
     click.echo(dump_text(configuration), nl=False)
 
 
@@ -101,7 +83,9 @@ def dump(config: Path | None) -> None:
 @_config_option
 def check(config: Path | None) -> None:
     """Find mistakes; exit code 3 when there are any."""
-    configuration, found = _configured(config)
+    from pluggd.cli.configured import configured
+
+    configuration, found = configured(config)
     for warning in configuration.warnings:
         click.echo(f"warning: {warning}", err=True)
     files = (
@@ -116,9 +100,10 @@ def check(config: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def plugins(config: Path | None, as_json: bool) -> None:
     """List what would be started, in order, and what would not, and why."""
+    from pluggd.cli.configured import configured
     from pluggd.cli.plan import plan_rows, plan_text
 
-    configuration, found = _configured(config)
+    configuration, found = configured(config)
     rows = plan_rows(configuration, found)
     if as_json:
         import json
@@ -126,23 +111,3 @@ def plugins(config: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
     else:
         click.echo(plan_text(rows), nl=False)
-
-
-def _configured(
-    file: Path | None,
-    flags: dict[tuple[str, ...], Any] | None = None,
-    memory: Memory | None = None,
-) -> tuple[Configuration, list[Found]]:
-    from pluggd.core.loading import load_all
-    from pluggd.errors import InvalidArgument
-
-    try:
-        return load_all(file, flags, memory=memory)
-    except InvalidArgument as error:
-        _fail(error.message, EXIT_CONFIG)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    for line in message.splitlines():
-        click.echo(f"pluggd: {line}", err=True)
-    sys.exit(code)

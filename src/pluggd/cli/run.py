@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import trio
 
+from pluggd.cli.configured import configured
 from pluggd.core.config import Configuration
 from pluggd.core.daemon import Daemon, StartRefused
-from pluggd.core.discovery import Found
+from pluggd.core.discovery import Found, Memory
 from pluggd.core.exits import (
     EXIT_FAILED,
     EXIT_OK,
@@ -22,6 +27,7 @@ from pluggd.core.exits import (
     EXIT_RUNNING,
     EXIT_STUCK,
 )
+from pluggd.core.loading import load_all
 from pluggd.core.locks import AlreadyRunning
 from pluggd.core.log import Log, make_log
 from pluggd.core.reload import Read
@@ -31,6 +37,40 @@ from pluggd.errors import PluggdError
 MAX_DESCRIPTORS = 1 << 20
 """Some systems have a hard limit of a thousand times this; nobody needs it, and what
 loops over all of them on fork would take seconds."""
+
+
+def run_command(
+    config: str | Path | None = None,
+    root: str | Path | None = None,
+    state: str | Path | None = None,
+    address: str | Path | None = None,
+    log_level: str | None = None,
+    log_format: str | None = None,
+) -> int:
+    """`pluggd run` with its options; the exit code. Raises SystemExit for a wrong
+    configuration."""
+    # What is imported stays, so looking for garbage in it costs a twentieth of the
+    # start, and later a pause each time; `freeze` leaves it out for good.
+    gc.disable()
+    flags: dict[tuple[str, ...], Any] = {
+        ("root",): _absolute(root),
+        ("state",): _absolute(state),
+        ("rpc", "address"): _absolute(address),
+        ("log", "level"): log_level,
+        ("log", "format"): log_format,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    file = Path(config) if config else None
+    memory: Memory = {}
+    configuration, found = configured(file, given, memory)
+    gc.freeze()
+    gc.enable()
+    read = partial(load_all, file, given, memory=memory)
+    return run_daemon(configuration, found, read)
+
+
+def _absolute(path: str | Path | None) -> str | None:
+    return str(Path(path).absolute()) if path else None
 
 
 def run_daemon(configuration: Configuration, found: Sequence[Found], read: Read) -> int:

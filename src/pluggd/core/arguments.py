@@ -10,7 +10,7 @@ absent, and a bytes field takes text (docs/rpc.md). Knows no connection.
 
 from __future__ import annotations
 
-import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import (
@@ -26,7 +26,8 @@ from typing import (
 
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import convert, is_record, record_fields
-from pluggd.services.schema import MethodSchema
+from pluggd.services.kind import Kind
+from pluggd.services.schema import MethodSchema, service_schema
 from pluggd.services.wiretypes import LISTS, MAPS, strip_optional
 
 _PLAIN = (str, int, bool)
@@ -49,11 +50,15 @@ class Arguments:
         }
         self._shape = _RecordShape()
         self._shape.fill({p.name: p.type for p in schema.parameters}, {})
-        self._type: Any = _typed_dict(
+        self._parameters = schema.parameters
+
+    @functools.cached_property
+    def _type(self) -> Any:
+        return _typed_dict(
             "Arguments",
             {
                 p.name: Required[p.type] if p.required else NotRequired[p.type]
-                for p in schema.parameters
+                for p in self._parameters
             },
         )
 
@@ -91,6 +96,14 @@ class Arguments:
             if name in bound:
                 bound[attribute] = bound.pop(name)
         return bound
+
+
+@functools.cache
+def arguments_of(kind: Kind[Any]) -> dict[str, Arguments]:
+    """By the method's name in Python: discovery finds mistakes with what the dispatcher
+    uses later. Raises TypeError for a declaration that cannot be served."""
+    methods = service_schema(kind).methods
+    return {method.attribute: Arguments(method) for method in methods}
 
 
 class Item:
@@ -274,6 +287,8 @@ def refuse_surrogates(value: object, *path: str) -> None:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`; did you mean "x"?`, or nothing when no name is close."""
+    import difflib  # for mistakes only, and a thousand lines
+
     close = difflib.get_close_matches(name, list(names), 1)
     return f'; did you mean "{close[0]}"?' if close else ""
 

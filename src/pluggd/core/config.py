@@ -10,7 +10,6 @@ read is `config_files`.
 
 from __future__ import annotations
 
-import difflib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,6 +212,8 @@ def dotted(key: Key) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`, did you mean "x"?`, or "" when nothing is near."""
+    import difflib  # for mistakes only
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f', did you mean "{near[0]}"?' if near else ""
 

@@ -10,7 +10,6 @@ them is which are paths.
 from __future__ import annotations
 
 import glob
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +100,8 @@ def _read_all(file: Path, sources: Sources) -> None:
 
 
 def _read_one(path: Path, sources: Sources) -> list[Path]:
+    import tomllib  # there may be no file
+
     try:
         text = path.read_bytes().decode()
         data = tomllib.loads(text)

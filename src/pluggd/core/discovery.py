@@ -28,14 +28,13 @@ from typing import Any, NoReturn, cast
 
 import pluggy
 
-from pluggd.core.arguments import Arguments
+from pluggd.core.arguments import arguments_of
 from pluggd.core.failure import Failure, failure_of
 from pluggd.errors import InvalidArgument, PluggdError
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import Record
 from pluggd.plugin import ENTRY_POINT_GROUP, PROJECT, PluggdSpec, Registration
 from pluggd.services.kind import Kind
-from pluggd.services.schema import service_schema
 
 BUNDLED_PACKAGE = "plugins"
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.v[0-9]+")
@@ -418,8 +417,7 @@ def _validate_service(registration: Registration[Any, Any]) -> None:
     """What the interface declares is served later; a mistake in it is found here, where
     it is that plugin's alone."""
     try:
-        for method in service_schema(registration.provides).methods:
-            Arguments(method)
+        arguments_of(registration.provides)
     except Exception as error:
         raise InvalidArgument(
             f"plugin {registration.uri}: its interface cannot be served: {error}:"

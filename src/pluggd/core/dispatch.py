@@ -18,7 +18,7 @@ from types import MethodType
 from typing import Any, NamedTuple, TypeGuard
 
 from pluggd.core.access import AccessConfig, check_access
-from pluggd.core.arguments import Arguments, Item, did_you_mean
+from pluggd.core.arguments import Arguments, Item, arguments_of, did_you_mean
 from pluggd.core.statistics import MethodStatistics, Statistics
 from pluggd.errors import (
     CLASSES,
@@ -70,6 +70,7 @@ class Method:
     def __init__(
         self,
         schema: MethodSchema,
+        arguments: Arguments,
         function: Callable[..., Any],
         statistics: MethodStatistics,
     ) -> None:
@@ -77,7 +78,7 @@ class Method:
         self.service = schema.name.rpartition(".")[0]
         self.statistics = statistics
         self.schema = schema
-        self.arguments = Arguments(schema)
+        self.arguments = arguments
         self.streams = schema.sends is not None or schema.receives is not None
         self.item = None
         if schema.receives is not None:
@@ -194,6 +195,7 @@ class Dispatcher:
         self._unknown = self.statistics.method(UNKNOWN)
         self._hello = Method(
             service_schema(RPC).method("hello"),
+            arguments_of(RPC)["hello"],
             _hello_is_built_in,
             self.statistics.method(HELLO),
         )
@@ -209,6 +211,7 @@ class Dispatcher:
         schema = service_schema(kind)
         if not schema.methods:
             return
+        arguments = arguments_of(kind)
         self._forget(schema.name)
         self._services[schema.name] = schema
         self._providers[schema.name] = uri
@@ -219,7 +222,10 @@ class Dispatcher:
                 log.warning("%s does not have %s", uri or kind.name, method.name)
                 continue
             self._methods[method.name] = Method(
-                method, function, self.statistics.method(method.name, uri)
+                method,
+                arguments[method.attribute],
+                function,
+                self.statistics.method(method.name, uri),
             )
 
     def set_access(self, access: AccessConfig | None) -> None:

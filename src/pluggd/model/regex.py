@@ -5,15 +5,14 @@
 Python's `re` takes exponential time on some patterns of twenty characters, and a
 filter of one client would stop the daemon for all. RE2 has no such patterns, and
 its dialect is the one that containerd's filters are written in. The only module
-that imports re2.
+that imports re2, and only for the first pattern: a daemon starts without.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
-
-import re2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
 MAX_PATTERN = 1024
 """Bytes that a pattern may have."""
@@ -23,11 +22,17 @@ MAX_MEMORY = 1 << 18
 pattern took 0.2 s to compile; with these two bounds, 0.03 s, and 20 us for each byte
 that the worst one looks at (0.01 us for usual ones)."""
 
-_re2: Any = re2
-_options = _re2.Options()
-_options.log_errors = False
-_options.max_mem = MAX_MEMORY
-_error: type[Exception] = _re2.error
+
+@functools.cache
+def _engine() -> tuple[Any, Any]:
+    """The module and its options."""
+    import re2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+
+    engine: Any = re2
+    options = engine.Options()
+    options.log_errors = False
+    options.max_mem = MAX_MEMORY
+    return engine, options
 
 
 def compile_search(pattern: str) -> Callable[[str], bool]:
@@ -38,9 +43,11 @@ def compile_search(pattern: str) -> Callable[[str], bool]:
     pattern = _encodable(pattern)
     if len(pattern.encode()) > MAX_PATTERN:
         raise ValueError(f"longer than {MAX_PATTERN} bytes")
+    engine, options = _engine()
+    error_class: type[Exception] = engine.error
     try:
-        search = _re2.compile(pattern, _options).search
-    except _error as error:
+        search = engine.compile(pattern, options).search
+    except error_class as error:
         reason: bytes = error.args[0]
         raise ValueError(reason.decode("utf-8", "replace")) from None
 

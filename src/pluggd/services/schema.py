@@ -53,7 +53,6 @@ class Parameter:
     type: Any
     required: bool
     default: Any
-    doc: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,8 @@ class MethodSchema:
     result: its type, `type(None)` for none; key: what wraps it on the wire, or "".
     sends: items to the caller; receives: items from the caller.
     fds: the arguments that are descriptors; result_fds: where the result has some, as
-    paths of field names. errors: the codes that its text names.
+    paths of field names. What its text says of arguments and errors is taken from it
+    only when asked for: a daemon that starts has no use for that.
     """
 
     name: str
@@ -92,7 +92,20 @@ class MethodSchema:
     key: str
     fds: tuple[str, ...]
     result_fds: tuple[tuple[str, ...], ...]
-    errors: tuple[str, ...]
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The codes that its text names."""
+        return _errors_of(self.doc)
+
+    def parameter_docs(self) -> dict[str, str]:
+        """What its text says of each argument, by its name in Python."""
+        return split_docs(self.doc, [p.attribute for p in self._named])
+
+    @property
+    def _named(self) -> list[Parameter | Stream]:
+        streams = [s for s in (self.sends, self.receives) if s is not None]
+        return [*self.parameters, *streams]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +187,6 @@ def _method(
     doc = _doc(function)
     signature = inspect.signature(function)
     names = [name for name in signature.parameters if name != "self"]
-    docs = split_docs(doc, names)
     parameters: list[Parameter] = []
     sends: list[Stream] = []
     receives: list[Stream] = []
@@ -205,7 +217,6 @@ def _method(
                 type=type_,
                 required=required,
                 default=None if required else parameter.default,
-                doc=docs.get(name, ""),
             )
         )
     if len(sends) > 1 or len(receives) > 1:
@@ -226,7 +237,6 @@ def _method(
         key=options.result or "",
         fds=tuple(fds),
         result_fds=tuple(fd_paths(result)),
-        errors=_errors_of(doc),
     )
 
 
@@ -285,12 +295,15 @@ def _errors_of(doc: str) -> tuple[str, ...]:
 
 
 def _describe_method(method: MethodSchema) -> dict[str, Any]:
+    docs = method.parameter_docs()
     described: dict[str, Any] = {
         "name": method.name,
         "doc": method.doc,
         "namespaced": method.namespaced,
         "waits": method.waits,
-        "params": [_describe_parameter(p) for p in method.parameters],
+        "params": [
+            _describe_parameter(p, docs.get(p.attribute, "")) for p in method.parameters
+        ],
         "result": type_name(method.result),
         "result_key": method.key,
         "errors": list(method.errors),
@@ -305,12 +318,12 @@ def _describe_method(method: MethodSchema) -> dict[str, Any]:
     return described
 
 
-def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
+def _describe_parameter(parameter: Parameter, doc: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": parameter.name,
         "type": type_name(parameter.type),
         "required": parameter.required,
-        "doc": parameter.doc,
+        "doc": doc,
     }
     if not parameter.required:
         described["default"] = _plain(parameter.default)
