@@ -17,6 +17,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from pluggd.model.digests import HEX_LENGTH, split_digest
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE}
 _DAMAGED = {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
 _BUFFER = 4 << 20
+_hex = re.compile("[0-9a-f]+")
 
 
 def disk_error(error: OSError, doing: str) -> PluggdError:
@@ -252,11 +254,29 @@ class Disk:
     def list_blobs(self) -> Iterator[str]:
         for algorithm, length in HEX_LENGTH.items():
             for name in os.listdir(f"{self._blobs}/{algorithm}"):
-                if len(name) == length:
+                if len(name) == length and _hex.fullmatch(name):
                     yield f"{algorithm}:{name}"
 
     def list_ingests(self) -> list[str]:
         return os.listdir(self._ingest)
+
+    def list_strangers(self) -> list[str]:
+        """Paths below the root that no blob, ingest or file of the store can have."""
+        root = os.path.dirname(self._blobs)
+        own = {"blobs", "ingest", "id", "id.new"}
+        found = [f"{root}/{name}" for name in os.listdir(root) if name not in own]
+        for algorithm in os.listdir(self._blobs):
+            path = f"{self._blobs}/{algorithm}"
+            length = HEX_LENGTH.get(algorithm)
+            if length is None:
+                found.append(path)
+                continue
+            found += [
+                f"{path}/{name}"
+                for name in os.listdir(path)
+                if len(name) != length or not _hex.fullmatch(name)
+            ]
+        return sorted(found)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ each other, for as long as a rename and a commit take.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Generator, Hashable, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
@@ -20,19 +20,20 @@ from pluggd.errors import Unavailable
 
 
 class RefLocks:
-    """Locks that are taken at once or not at all."""
+    """Locks of a namespace and a ref, taken at once or not at all."""
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, tuple[float, float]] = {}
+        self._held: dict[tuple[str, str], tuple[float, float]] = {}
+        self._over: dict[tuple[str, str], trio.Event] = {}
 
-    def is_held(self, key: Hashable) -> bool:
+    def is_held(self, key: tuple[str, str]) -> bool:
         return key in self._held
 
     def __len__(self) -> int:
         return len(self._held)
 
     @contextmanager
-    def holding(self, key: Hashable, name: str) -> Generator[None]:
+    def holding(self, key: tuple[str, str], name: str) -> Generator[None]:
         """Hold the lock of `key`; `name` is what the message calls it.
 
         Raises Unavailable when somebody else holds it.
@@ -45,10 +46,17 @@ class RefLocks:
                 f"(since {datetime.fromtimestamp(since, UTC).isoformat()}): unavailable"
             )
         self._held[key] = (time.monotonic(), time.time())
+        self._over[key] = trio.Event()
         try:
             yield
         finally:
             del self._held[key]
+            self._over.pop(key).set()
+
+    async def released(self, wanted: Callable[[tuple[str, str]], bool]) -> None:
+        """Wait until the locks that are held now, and wanted, were let go of once."""
+        for event in [over for key, over in self._over.items() if wanted(key)]:
+            await event.wait()
 
 
 class DigestGuards:

@@ -17,6 +17,7 @@ from pluggd.services.metadata import CONTENT as CONTENT_TYPE
 from pluggd.services.metadata import INGEST, METADATA, ResourceType
 from pluggd.services.namespaces import NAMESPACES
 from plugins.content.catalog import Catalog
+from plugins.content.checking import Checker
 from plugins.content.cleaning import Cleaner
 from plugins.content.committing import Committer
 from plugins.content.config import Config
@@ -70,6 +71,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
             plural="blobs",
             collect=catalog.collect_blob,
             cleanup=cleaner.cleanup,
+            check=Checker(metadata, disk, catalog, guards, locks),
         )
     )
     metadata.register(

@@ -15,6 +15,8 @@ from plugins.native.copying import copy_tree
 class NativeLayout:
     """See `pluggd.snapshotter.Layout`. A view of a parent has no bytes of its own."""
 
+    names = frozenset({"fs"})
+
     def create(
         self,
         directory: str,

@@ -15,6 +15,8 @@ from pluggd.services.snapshots import SnapshotKind
 class OverlayLayout:
     """See `pluggd.snapshotter.Layout`. options: come first in each overlay mount."""
 
+    names = frozenset({"fs", "work"})
+
     def __init__(self, options: Sequence[str] = ()) -> None:
         self._options = tuple(options)
 

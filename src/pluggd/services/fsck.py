@@ -78,7 +78,7 @@ class Fsck(Protocol):
     async def check(
         self, *, deep: bool = False, repair: bool = False, stores: Sequence[str] = ()
     ) -> FsckReport:
-        """Check all stores, or those named (`content`, `snapshots`).
+        """Check all stores, or those named (`content`, `snapshot`).
 
         deep: also compare every blob with its digest, and committed snapshots with
         what was committed; reads everything. repair: remove stray files, and mark

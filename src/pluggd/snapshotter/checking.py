@@ -12,7 +12,12 @@ import trio
 from pluggd.errors import DataLoss
 from pluggd.model.record import replace
 from pluggd.services.fsck import Finding, Problem
-from pluggd.snapshotter.directories import Directories, StoredSnapshot, number_of
+from pluggd.snapshotter.directories import (
+    Directories,
+    StoredSnapshot,
+    number_of,
+    remove_tree,
+)
 from pluggd.snapshotter.usage import tree_usage
 
 Known = Callable[[], Mapping[int, StoredSnapshot]]
@@ -22,11 +27,13 @@ async def check_directories(
     directories: Directories,
     known: Known,
     busy: Callable[[], set[int]],
+    own: frozenset[str],
     *,
     deep: bool,
     repair: bool,
 ) -> list[Finding]:
-    """known: the snapshots by number of their directory. busy: numbers being worked on."""
+    """known: the snapshots by number of their directory. busy: numbers being worked on.
+    own: names of the layout."""
     found: list[Finding] = []
     for name in sorted(await trio.to_thread.run_sync(directories.names)):
         finding = await _stray(directories, name, known, busy)
@@ -41,6 +48,11 @@ async def check_directories(
         finding = await trio.to_thread.run_sync(
             _wrong, directories, number, stored, deep
         )
+        strangers = await trio.to_thread.run_sync(
+            _strangers, directories, number, own, repair
+        )
+        if known().get(number) is stored and number not in busy():
+            found += strangers
         # Only if it is still the same: it may have gone, or changed, meanwhile.
         if finding is not None and known().get(number) is stored:
             found.append(finding)
@@ -69,9 +81,36 @@ async def _stray(
         problem="stray",
         path=path,
         meaning="no snapshot has this directory",
-        remedy="remove it, or check with repair",
+        remedy="remove it, or check with --repair",
         bytes=taken.size,
     )
+
+
+def _strangers(
+    directories: Directories, number: int, own: frozenset[str], repair: bool
+) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        names = directories.strangers(number, own)
+    except FileNotFoundError:
+        return found
+    for name in names:
+        path = f"{directories.of(number)}/{name}"
+        size = tree_usage(path).size
+        if repair:
+            remove_tree(path)
+        found.append(
+            Finding(
+                store="",
+                problem="stray",
+                path=path,
+                meaning="a snapshot's directory has nothing of this name",
+                remedy="remove it, or check with --repair",
+                bytes=size,
+                repaired=repair,
+            )
+        )
+    return found
 
 
 def _wrong(

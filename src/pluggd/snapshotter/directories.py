@@ -101,6 +101,17 @@ class Directories:
     def names(self) -> list[str]:
         return os.listdir(self.path)
 
+    def strangers(self, number: int, own: frozenset[str]) -> list[str]:
+        """Names in a directory that are neither the layout's own nor the record."""
+        found = os.listdir(self.of(number))
+        own |= {_RECORD, f"{_RECORD}.new"}
+        return sorted(name for name in found if name not in own)
+
+    def tidy(self, number: int) -> None:
+        """Remove a record that a kill kept from taking its place."""
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self.of(number)}/{_RECORD}.new")
+
     def read(self, number: int) -> StoredSnapshot:
         """Raises DataLoss for a record that cannot be read, FileNotFoundError."""
         with open(f"{self.of(number)}/{_RECORD}", "rb") as stream:

@@ -16,8 +16,11 @@ class Layout(Protocol):
 
     `directory` is the snapshot's own, `parents` those of its parents, nearest first.
     Names in it that begin with `record` are taken; what the snapshot's users write is in
-    `fs`, of which usage is counted.
+    `fs`, of which usage is counted. `names`: all that a directory may have besides the
+    record; anything else is a finding of the check.
     """
+
+    names: frozenset[str]
 
     def create(
         self,

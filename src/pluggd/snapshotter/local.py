@@ -199,7 +199,12 @@ class LocalSnapshotter:
             return self._working | {one.number for one in reserved if one}
 
         return await check_directories(
-            self._directories, known, busy, deep=deep, repair=repair
+            self._directories,
+            known,
+            busy,
+            self._layout.names,
+            deep=deep,
+            repair=repair,
         )
 
     # --- in the trio thread
@@ -323,6 +328,7 @@ class LocalSnapshotter:
                 continue
             last = max(last, number)
             if name == str(number):
+                self._directories.tidy(number)
                 found.append(Entry(number, self._directories.read(number)))
         return found, last
 

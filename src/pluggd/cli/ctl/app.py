@@ -37,6 +37,8 @@ ALIASES = {
     "container": "containers",
     "c": "containers",
     "lease": "leases",
+    "snapshot": "snapshots",
+    "s": "snapshots",
     "event": "events",
 }
 
@@ -95,11 +97,18 @@ class App:
         )
 
     def all_of(
-        self, method: str, key: str, filters: Sequence[str] = ()
+        self,
+        method: str,
+        key: str,
+        filters: Sequence[str] = (),
+        more: Mapping[str, Any] = {},
     ) -> list[Fields]:
-        """All pages of a list; a whole one may not fit a message."""
+        """All pages of a list; a whole one may not fit a message.
+
+        more: further arguments of the method.
+        """
         found: list[Fields] = []
-        arguments: Fields = {"filters": [*filters], "limit": PAGE}
+        arguments: Fields = {"filters": [*filters], "limit": PAGE, **more}
         while True:
             page = self.call(method, arguments)
             found += page.get(key, [])

@@ -8,6 +8,7 @@ import click
 
 from pluggd.cli.ctl.app import App, Group, pass_app
 from pluggd.cli.ctl.args import DIGESTS, LEASES, pairs
+from pluggd.cli.ctl.fsck import fsck
 from pluggd.cli.ctl.output import age, clean, json_document, labels, out, size, table
 from pluggd.cli.ctl.removal import MISSING_OK, remove_each
 
@@ -17,6 +18,9 @@ ROOT = "containerd.io/gc.root"
 @click.group(cls=Group)
 def content() -> None:
     """Blobs: stored once, seen by the namespaces that refer to them."""
+
+
+content.add_command(fsck)
 
 
 @content.command()

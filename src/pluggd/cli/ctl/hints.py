@@ -33,7 +33,7 @@ def hint(error: PluggdError) -> str:
 
 
 def _where(message: str) -> str:
-    if message.startswith(("image ", "container ", "lease ", "content ")):
+    if message.startswith(("image ", "container ", "lease ", "content ", "snapshot ")):
         return (
             "Names belong to a namespace: `pluggctl namespaces ls` shows them, "
             "-n chooses one."

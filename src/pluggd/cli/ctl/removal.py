@@ -8,7 +8,8 @@ here it is an error everywhere, unless --missing-ok says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -29,11 +30,13 @@ def remove_each(
     *,
     missing_ok: bool,
     sync: bool = False,
+    more: Mapping[str, Any] = {},
 ) -> None:
     """Remove each by `method {key: name}` and say so; raises the last error, after
     telling the others.
 
-    sync: one collection, with the last of them, however many there are.
+    sync: one collection, with the last of them, however many there are. more: further
+    arguments of the method.
     """
     removed: list[str] = []
     failures: list[PluggdError] = []
@@ -41,7 +44,8 @@ def remove_each(
     for number, name in enumerate(names):
         last = sync and number == len(names) - 1
         try:
-            app.call(method, {key: name, "sync": True} if last else {key: name})
+            asked = {key: name, **more}
+            app.call(method, {**asked, "sync": True} if last else asked)
             collected = last
         except NotFound as error:
             if not missing_ok:

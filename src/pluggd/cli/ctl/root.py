@@ -34,7 +34,11 @@ class Root(LazyGroup):
         ),
         "content": (
             f"{_HERE}.content:content",
-            "Blobs: ls, info, get, ingest, label, rm, active.",
+            "Blobs: ls, info, get, ingest, label, rm, active, fsck.",
+        ),
+        "snapshots": (
+            f"{_HERE}.snapshots:snapshots",
+            "Snapshots: prepare, commit, ls, tree, usage, mount, rm.",
         ),
         "leases": (f"{_HERE}.leases:leases", "Leases: create, ls, rm, resources."),
         "containers": (

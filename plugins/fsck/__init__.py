@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The check of what is stored. See README.md."""
+
+from plugins.fsck.registration import pluggd_register
+
+__all__ = ["pluggd_register"]
