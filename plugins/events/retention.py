@@ -151,7 +151,9 @@ class Retention:
         removed = 0
         while first < keep_from:
             first = min(first + STEP, keep_from)
-            removed += await self._metadata.update(_trim_to(first), reclaim=True)
+            removed += await self._metadata.update(
+                _trim_to(first), reclaim=True, long=True
+            )
             self._trimmed(first)
         self._segments.forget(keep_from - 1)
         if removed:

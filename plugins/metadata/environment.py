@@ -44,6 +44,14 @@ _READER_BYTES = 64
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What a system call says when a disk, a quota or a file is full."""
 
+OWN_FAULT = (
+    lmdb.BadValsizeError,
+    lmdb.InvalidParameterError,
+    lmdb.BadTxnError,
+    lmdb.BadDbiError,
+)
+"""What LMDB says of a wrong key or of a cursor kept too long: a bug of that update."""
+
 _SHORT_WRITE_PROBE = 1 << 20
 
 
@@ -83,7 +91,7 @@ class Environment:
         return self._env.begin()
 
     def begin_write(self, parent: Txn | None = None) -> Txn:
-        """A write transaction, which belongs to the calling thread until it ends."""
+        """A write transaction, which the calling thread must end; others may use it."""
         self._check_process()
         return self._env.begin(parent=parent, write=True)
 

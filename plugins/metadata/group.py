@@ -2,10 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Group commit: many updates, one durable commit, each with its own fate.
 
-Runs in the writer thread and knows no trio. Each update runs in a child transaction
-of one parent; an update that raises loses its child only. A commit that fails for want
-of room is undone by LMDB as a whole: the updates that free space are then run anew, in
-transactions of their own, into the reserve; the others are refused. A commit that for any other reason is never tried again: what the disk then holds is unknown until the environment is opened anew, so the thread, and with it the plugin, fails.
+Runs in the writer's thread and knows no trio. It commits what a batch has done in the
+trio thread, and runs itself what must not run there: updates that take long, tables
+that are made, and all of them when the room is nearly used up. Of those each runs in a
+child transaction of one parent; an update that raises loses its child only.
+
+A commit that fails for want of room is undone by LMDB as a whole: the updates that free
+space are then run anew, in transactions of their own, into the reserve; the others are
+refused. A commit that fails for any other reason is never tried again: what the disk
+then holds is unknown until the environment is opened anew, so the thread, and with it
+the plugin, fails.
 """
 
 from __future__ import annotations
@@ -20,7 +26,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import lmdb
 
 from pluggd.errors import ResourceExhausted
-from plugins.metadata.environment import Environment, is_full
+from pluggd.objects.kv import KV
+from plugins.metadata.batch import MAX_BATCH, Batch, Opened
+from plugins.metadata.environment import OWN_FAULT, Environment, is_full
+from plugins.metadata.counters import Counters
 from plugins.metadata.jobs import Job
 from plugins.metadata.kv import LmdbWrite
 from plugins.metadata.reserve import Reserve
@@ -30,9 +39,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
-MAX_BATCH = 256
 MAX_TIME = 10_000_000
-"""Updates, and ns of their functions, in one commit. More gains nothing and delays."""
+"""Ns of functions in one commit of the thread. More gains nothing and delays."""
 
 SLOW = 1_000_000_000
 """A function that runs longer (ns) is named in the log: everybody waits for it."""
@@ -40,17 +48,9 @@ SLOW = 1_000_000_000
 MARGIN = 4 << 20
 """Bytes below the limit from where the space in use is counted after each update."""
 
-_OWN_FAULT = (
-    lmdb.BadValsizeError,
-    lmdb.InvalidParameterError,
-    lmdb.BadTxnError,
-    lmdb.BadDbiError,
-)
-"""What LMDB says of a wrong key or of a cursor kept too long: a bug of that update."""
-
 
 class Group(Generic[C]):
-    """Commits jobs to one environment. Counters are for statistics.
+    """Commits jobs to one environment.
 
     begin: makes what a function gets from the tables of its transaction.
     quota: bytes that may be in use, 0 for no bound.
@@ -60,7 +60,7 @@ class Group(Generic[C]):
         self,
         environment: Environment,
         reserve: Reserve,
-        begin: Callable[[LmdbWrite], C],
+        begin: Callable[[KV], C],
         log: logging.LoggerAdapter[logging.Logger],
         *,
         quota: int = 0,
@@ -72,34 +72,78 @@ class Group(Generic[C]):
         # The map is a bound as well, and updates that free space need room below it.
         map_limit = environment.map_size - max(environment.map_size // 8, 1 << 16)
         self._limit = min(quota or map_limit, map_limit)
-        self.commits = 0
-        self.updates = 0
-        self.largest_batch = 0
-        self.commit_time = 0
+        self.figures = Counters()
 
-    def commit(
-        self, waiting: deque[Job[C, Any]], batch: list[Job[C, Any]]
-    ) -> Sequence[C]:
-        """Move jobs from `waiting` to `batch` and settle them; the durable changes.
+    # --- one commit after the other
 
-        Raises lmdb.Error when the environment cannot be trusted any more; those in
-        `batch` are unsettled then.
-        """
+    def open(self) -> Opened:
+        """Begin a transaction, and see how much room there is. Raises lmdb.Error."""
+        return self._opened(self._environment.begin_write())
+
+    def _opened(self, txn: Txn) -> Opened:
         try:
-            return self._attempt(waiting, batch)
+            disk_full, counting = self._room(txn)
+        except BaseException:
+            txn.abort()
+            raise
+        return Opened(txn, disk_full, counting)
+
+    def batch(self, opened: Opened) -> Batch[C]:
+        """For the trio thread, to run functions in this transaction."""
+        return Batch(opened, self._environment, self._begin, self._log)
+
+    def commit(self, batch: Batch[C]) -> Sequence[C]:
+        """Commit what the batch did; the durable changes. Its jobs are settled then.
+
+        Raises lmdb.Error when the environment cannot be trusted any more.
+        """
+        parent = batch.opened.txn
+        try:
+            if batch.failure is not None:
+                raise batch.failure
+            if not batch.again:
+                self._commit(parent, len(batch.done))
+                return self._changes(batch.done)
         except lmdb.Error as error:
             if not is_full(error, self._environment.path):
                 raise
-            return self._after_full(batch, error)
+            return self._after_full(batch.jobs, error)
+        finally:
+            # After a commit, also one that failed, this does nothing.
+            parent.abort()
+        changes: list[C] = []
+        for job in batch.jobs:
+            if job.error is None:
+                changes += self.run(deque([job]))
+        return changes
+
+    def run(self, jobs: deque[Job[C, Any]], opened: Opened | None = None) -> list[C]:
+        """Run these jobs here, and commit them; the durable changes.
+
+        opened: a transaction for the first of them. Raises as `commit`.
+        """
+        if opened is not None and opened.disk_full:
+            # It may have waited for us, and the disk has more room now.
+            opened = self._opened(opened.txn)
+        changes: list[C] = []
+        while jobs:
+            batch: list[Job[C, Any]] = []
+            try:
+                changes += self._attempt(opened or self.open(), jobs, batch)
+            except lmdb.Error as error:
+                if not is_full(error, self._environment.path):
+                    raise
+                changes += self._after_full(batch, error)
+            opened = None
+        return changes
 
     def _attempt(
-        self, waiting: deque[Job[C, Any]], batch: list[Job[C, Any]]
+        self, opened: Opened, waiting: deque[Job[C, Any]], batch: list[Job[C, Any]]
     ) -> list[C]:
-        """One parent transaction, from its beginning to its commit."""
+        """Move jobs from `waiting` to `batch`, run them, and commit them."""
         environment = self._environment
-        parent = environment.begin_write()
+        parent = opened.txn
         try:
-            disk_full, counting = self._room(parent)
             flat = len(waiting) == 1 or bool(waiting[0].table)
             done: list[Job[C, Any]] = []
             started = now = time.monotonic_ns()
@@ -110,11 +154,12 @@ class Group(Generic[C]):
                 batch.append(job)
                 if job.abandoned:
                     continue
-                if disk_full and not job.reclaim:
+                if opened.disk_full and not job.reclaim:
                     job.fail(self._no_room())
                     continue
+                self.figures.ran_in_thread += 1
                 txn = parent if flat else environment.begin_write(parent)
-                if self._run(job, txn, counting):
+                if self._run(job, txn, opened.counting):
                     done.append(job)
                     if not flat:
                         txn.commit()
@@ -132,11 +177,15 @@ class Group(Generic[C]):
         finally:
             # After a commit, also one that failed, this does nothing.
             parent.abort()
+        return self._changes(done)
+
+    def _changes(self, done: Sequence[Job[C, Any]]) -> list[C]:
+        """Note that these have happened; their changes."""
         changes: list[C] = []
         for job in done:
             job.committed = True
             if job.database is not None:
-                environment.add_table(job.table, job.database)
+                self._environment.add_table(job.table, job.database)
             elif job.change is not None:
                 changes.append(job.change)
         return changes
@@ -154,7 +203,7 @@ class Group(Generic[C]):
             job.run(self._begin(tables))
             if counting and not job.reclaim:
                 self._check_limit(tables)
-        except _OWN_FAULT as error:
+        except OWN_FAULT as error:
             job.fail(error)
             return False
         except lmdb.TxnFullError:
@@ -174,10 +223,7 @@ class Group(Generic[C]):
     def _commit(self, parent: Txn, size: int) -> None:
         started = time.perf_counter_ns()
         parent.commit()
-        self.commit_time += time.perf_counter_ns() - started
-        self.commits += 1
-        self.updates += size
-        self.largest_batch = max(self.largest_batch, size)
+        self.figures.committed(size, time.perf_counter_ns() - started)
 
     # --- when there is no room
 
@@ -207,7 +253,7 @@ class Group(Generic[C]):
             "are free): make room on the disk or delete something"
         )
 
-    def _after_full(self, batch: list[Job[C, Any]], error: lmdb.Error) -> list[C]:
+    def _after_full(self, batch: Sequence[Job[C, Any]], error: lmdb.Error) -> list[C]:
         """Refuse what needs room, and run again what makes some."""
         self._reserve.trim(self._environment.size())
         self._log.warning("no space left for metadata: %s", error)
@@ -220,13 +266,11 @@ class Group(Generic[C]):
         done: list[C] = []
         # One by one: each leaves free pages inside the file for the next but one.
         while again:
-            single = deque([again.popleft()])
-            retried = list(single)
+            job = again.popleft()
             try:
-                done += self._attempt(single, [])
+                done += self._attempt(self.open(), deque([job]), [])
             except lmdb.Error as second:
                 if not is_full(second, self._environment.path):
                     raise
-                for job in retried:
-                    job.fail(self._no_room())
+                job.fail(self._no_room())
         return done

@@ -1,10 +1,10 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One update on its way through the writer thread, and what becomes of it.
+"""One update on its way to being durable, and what becomes of it.
 
-A job is made and waited for in the trio thread and run in the writer's. Between the
-two it has exactly one owner: it is handed over through the writer's queue and handed
-back through `run_sync_soon`. Only `abandoned` is written while the other side has it.
+A job is made and waited for in the trio thread. Its function runs there or in the
+writer's thread; between the two the job has exactly one owner, the one that has the
+turn (`writer.py`). Only `abandoned` is written while the other side has it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import outcome
 import trio
 
 from pluggd.errors import Internal
@@ -25,15 +24,22 @@ T = TypeVar("T")
 C = TypeVar("C")
 
 
+def directly(change: C, function: Callable[[C], T]) -> T:
+    return function(change)
+
+
 class Job(Generic[C, T]):
     """A function that waits to be run on a C, which the writer makes for it.
 
-    reclaim: it frees space. table: one that is made before it runs, alone.
-    change: the C of its last run. committed: that is durable. error: why it is not.
+    reclaim: it frees space. long: it runs in the writer's thread. table: one that is
+    made before it runs, alone. through: calls the function. change: the C of its last
+    run. committed: that is durable. error: why it is not. submitted: when (monotonic, ns).
     """
 
     __slots__ = (
         "_function",
+        "_settled",
+        "_through",
         "_value",
         "abandoned",
         "change",
@@ -41,17 +47,28 @@ class Job(Generic[C, T]):
         "context",
         "database",
         "error",
+        "long",
         "reclaim",
+        "submitted",
         "table",
         "task",
     )
 
     def __init__(
-        self, function: Callable[[C], T], *, reclaim: bool = False, table: str = ""
+        self,
+        function: Callable[[C], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
+        table: str = "",
+        through: Callable[[C, Callable[[C], T]], T] = directly,
     ) -> None:
         self._function = function
+        self._through = through
         self._value: list[T] = []
+        self._settled = False
         self.reclaim = reclaim
+        self.long = long
         self.table = table
         self.database: Database | None = None
         self.context = contextvars.copy_context()
@@ -59,6 +76,7 @@ class Job(Generic[C, T]):
         self.change: C | None = None
         self.committed = False
         self.abandoned = False
+        self.submitted = 0
         self.task: trio.lowlevel.Task | None = None
 
     @property
@@ -70,7 +88,7 @@ class Job(Generic[C, T]):
         """Call the function in the context of the caller; may be repeated."""
         self._value.clear()
         self.change = None
-        self._value.append(self.context.run(self._function, change))
+        self._value.append(self.context.run(self._through, change, self._function))
         self.change = change
 
     def fail(self, error: BaseException) -> None:
@@ -80,25 +98,25 @@ class Job(Generic[C, T]):
             self.error = error
 
     async def wait(self) -> T:
-        """Sleep until `wake`; the function's result or its error."""
-        self.task = trio.lowlevel.current_task()
-
-        def abandon(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            self.abandoned = True
-            self.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abandon)
+        """Sleep until `settle`; the function's result or its error."""
+        if self._settled:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        if not self.committed:
+            # Nothing is acknowledged for want of an error.
+            raise self.error or Internal(f"update {self.name} was not committed")
         return self._value[0]
 
-    def wake(self) -> None:
-        """In the trio thread: let the waiter go on, if it still waits."""
-        if self.task is None:
-            return
+    def _abandon(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self.abandoned = True
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def settle(self) -> None:
+        """In the trio thread: it has happened or not; let the waiter go on."""
+        self._settled = True
         task, self.task = self.task, None
-        if self.committed:
+        if task is not None:
             trio.lowlevel.reschedule(task)
-        else:
-            # Nothing is acknowledged for want of an error.
-            error = self.error or Internal(f"update {self.name} was not committed")
-            trio.lowlevel.reschedule(task, outcome.Error(error))

@@ -9,7 +9,7 @@ The process that marks imports this module as well, so it must stay free of trio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import lmdb
@@ -73,6 +73,16 @@ class LmdbRead:
         with self._txn.cursor(self._database(table)) as cursor:
             return cursor.item() if cursor.last() else None
 
+    def descending(self, table: str) -> Iterator[tuple[bytes, bytes]]:
+        """All pairs, the greatest key first."""
+        with self._txn.cursor(self._database(table)) as cursor:
+            if cursor.last():
+                yield from cursor.iterprev()
+
+    def check(self, table: str) -> None:
+        """Raises FailedPrecondition for a table that is not open."""
+        self._database(table)
+
     def tables(self) -> Iterator[str]:
         return iter(self._tables)
 
@@ -90,7 +100,7 @@ class LmdbRead:
 
 
 class LmdbWrite(LmdbRead):
-    """A `KV`. Belongs to the thread of its transaction."""
+    """A `KV`. One thread at a time may use it; only its owner may end the transaction."""
 
     __slots__ = ()
 
@@ -99,3 +109,8 @@ class LmdbWrite(LmdbRead):
 
     def delete(self, table: str, key: bytes) -> bool:
         return self._txn.delete(key, db=self._database(table))
+
+    def put_many(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """`put` of each; cheapest when they are in the order of their keys."""
+        with self._txn.cursor(self._database(table)) as cursor:
+            cursor.putmulti(pairs)

@@ -32,6 +32,7 @@ from pluggd.model.record import decode
 from pluggd.objects import tables
 from pluggd.objects.collector import Collector
 from pluggd.objects.joined import joined_transaction, joined_view, perform
+from pluggd.objects.kv import KV
 from pluggd.objects.mark import MarkResult
 from pluggd.objects.transaction import ObjectTransaction, ObjectView
 from pluggd.services.metadata import (
@@ -46,7 +47,6 @@ from plugins.metadata.child import ChildFailed, run
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.group import Group
 from plugins.metadata.jobs import Job
-from plugins.metadata.kv import LmdbWrite
 from plugins.metadata.reserve import Reserve
 from plugins.metadata.schema import SCHEMA_TABLE
 from plugins.metadata.writer import Writer
@@ -127,17 +127,18 @@ class LmdbMetadata:
         return self.read(function)
 
     async def update(
-        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> T:
         joined = joined_transaction()
         if joined is not None:
             return function(joined)
-
-        def run(transaction: ObjectTransaction) -> T:
-            return perform(transaction, function)
-
-        run.__qualname__ = getattr(function, "__qualname__", repr(function))
-        return await self._writer.submit(Job(run, reclaim=reclaim))
+        return await self._writer.submit(
+            Job(function, reclaim=reclaim, long=long, through=perform)
+        )
 
     def pending(self) -> bool:
         """Whether a thread of this store has work that somebody waits for.
@@ -217,7 +218,7 @@ class LmdbMetadata:
         return await self.view(self._statistics)
 
     def _statistics(self, view: ObjectView) -> MetadataStats:
-        environment, group = self.environment, self._group
+        environment, figures = self.environment, self._group.figures
         first, last = view.event_bounds()
         txn = environment.begin_read()
         try:
@@ -232,10 +233,17 @@ class LmdbMetadata:
             size=environment.size(),
             used=used,
             quota=self._quota,
-            commits=group.commits,
-            updates=group.updates,
-            largest_batch=group.largest_batch,
-            commit_time=group.commit_time,
+            commits=figures.commits,
+            updates=figures.updates,
+            largest_batch=figures.largest_batch,
+            batches=list(figures.batches),
+            commit_time=figures.commit_time,
+            longest_commit=figures.longest_commit,
+            wait_time=figures.wait_time,
+            longest_wait=figures.longest_wait,
+            handovers=figures.handovers,
+            handover_time=figures.handover_time,
+            longest_handover=figures.longest_handover,
             oldest_reader=self._oldest_reader(),
             first_event=first,
             last_event=last,
@@ -300,7 +308,7 @@ class LmdbMetadata:
                 self.environment.close()
 
 
-def _begin(kv: LmdbWrite) -> ObjectTransaction:
+def _begin(kv: KV) -> ObjectTransaction:
     return ObjectTransaction(kv, time.time_ns())
 
 

@@ -1,18 +1,17 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that writes, as the trio thread sees it.
+"""Durable updates, as the trio thread sees them: who runs when, and who hears of it.
 
-An LMDB write transaction belongs to the thread that began it: one committed from
-another thread reports success and hangs the next writer for ever. So one thread owns
-them all. It takes what waits, has it committed as a group, and answers everybody in
-one wake-up of the trio thread. How a group is committed is `group.py`'s business.
+An LMDB write transaction is begun and ended by one thread, `worker.py`. In between the
+functions of all updates that wait run here, in the trio thread. One of the two has the
+turn: while the worker has it, updates gather; when it gives it back, with the outcome and
+the next transaction, everybody is answered in one wake-up, and what has gathered runs.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -20,8 +19,10 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from pluggd.errors import Internal, PluggdError, Unavailable
+from plugins.metadata.batch import MAX_BATCH, Batch
 from plugins.metadata.group import Group
 from plugins.metadata.jobs import Job
+from plugins.metadata.worker import Worker
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -47,23 +48,20 @@ class Writer(Generic[C]):
         self._deliver_changes = deliver
         self._log = log
         self._token = trio.lowlevel.current_trio_token()
-        self._queue: queue.SimpleQueue[Job[C, Any] | None] = queue.SimpleQueue()
+        self._waiting: deque[Job[C, Any]] = deque()
+        self._batch: Batch[C] | None = None
+        # What the worker has, while it has the turn.
+        self._given: Sequence[Job[C, Any]] | None = None
         self._outstanding = 0
         self._closing = False
         self._hurry = False
         self._failure: BaseException | None = None
         self._ended = trio.Event()
-        # A daemon thread: a disk that never answers must not keep the process alive.
-        self._thread = threading.Thread(
-            target=self._main, name="pluggd metadata writer", daemon=True
-        )
-        self._thread.start()
-
-    # --- in the trio thread
+        self._worker = Worker(group, self._token, self._taken_back, self._end)
 
     def pending(self) -> bool:
         """Whether the thread has work that somebody may be waiting for."""
-        return self._outstanding > 0
+        return self._given is not None
 
     async def submit(self, job: Job[C, T]) -> T:
         """Wait for the job's function to have run and its change to be durable.
@@ -71,12 +69,16 @@ class Writer(Generic[C]):
         Raises what the function raised, ResourceExhausted when there is no room,
         Unavailable after a stop, Internal after a crash of the thread.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self._failure is not None:
             raise _crashed(self._failure)
         if self._closing:
-            raise Unavailable("the metadata store is stopped")
+            raise _stopped()
+        job.submitted = time.monotonic_ns()
         self._outstanding += 1
-        self._queue.put(job)
+        self._waiting.append(job)
+        if self._given is None:
+            self._proceed()
         return await job.wait()
 
     async def watch(self) -> None:
@@ -93,7 +95,8 @@ class Writer(Generic[C]):
         """
         if not self._closing:
             self._closing = True
-            self._queue.put(None)
+            if self._given is None:
+                self._flush()
         try:
             await self._ended.wait()
         finally:
@@ -107,91 +110,141 @@ class Writer(Generic[C]):
     def ended(self) -> bool:
         return self._ended.is_set()
 
+    # --- with the turn
+
+    @trio.lowlevel.enable_ki_protection
+    def _proceed(self) -> None:
+        """Run what waits, as far as it may run here, and see to its commit."""
+        self._run_waiting()
+        batch = self._batch
+        if self._given is not None or batch is None:
+            return
+        if self._waiting or batch.full or self._outstanding == 1:
+            self._flush()
+        else:
+            # Others may be about to submit, in this very tick.
+            self._token.run_sync_soon(self._flush_gathered, idempotent=True)
+
+    def _run_waiting(self) -> None:
+        waiting, batch = self._waiting, self._batch
+        while waiting:
+            job = waiting[0]
+            if job.abandoned:
+                self._settle([waiting.popleft()])
+                continue
+            if batch is None:
+                opened = self._worker.take_opened()
+                if opened is None:
+                    self._give((), self._worker.open)
+                    return
+                if opened.careful or job.long or job.table:
+                    jobs = self._for_worker(opened.careful)
+                    self._give(jobs, self._worker.run, deque(jobs), opened)
+                    return
+                batch = self._batch = self._group.batch(opened)
+            elif batch.full or job.long or job.table:
+                return
+            self._group.figures.waited(batch.run(waiting.popleft()))
+
+    def _for_worker(self, careful: bool) -> list[Job[C, Any]]:
+        """Take what waits and is to run in the other thread."""
+        waiting = self._waiting
+        jobs = [waiting.popleft()]
+        while (
+            careful
+            and waiting
+            and len(jobs) < MAX_BATCH
+            and not (jobs[0].table or waiting[0].table)
+        ):
+            jobs.append(waiting.popleft())
+        return jobs
+
+    def _flush_gathered(self) -> None:
+        if self._given is None and self._batch is not None:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Have committed what has run, if anything; then end, if that is wanted."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            if batch.idle:
+                # Nobody saw anything that is not durable.
+                self._worker.give_back(batch.opened)
+                for job in batch.done:
+                    job.committed = True
+                self._answer(
+                    batch.jobs,
+                    [job.change for job in batch.done if job.change is not None],
+                )
+            else:
+                batch.apply()
+                self._give(batch.jobs, self._worker.commit, batch)
+                return
+        if self._closing and not self._waiting:
+            self._give((), self._worker.stop)
+        elif self._waiting:
+            self._proceed()
+
+    def _give(
+        self,
+        jobs: Sequence[Job[C, Any]],
+        work: Callable[..., Sequence[C]],
+        *arguments: object,
+    ) -> None:
+        self._given = jobs
+        self._worker.give(work, *arguments)
+
+    # --- from the worker
+
+    @trio.lowlevel.enable_ki_protection
+    def _taken_back(self, changes: Sequence[C]) -> None:
+        """The worker gives the turn back: what it had is durable or has failed."""
+        jobs, self._given = self._given or (), None
+        self._answer(jobs, changes)
+        if self._hurry:
+            self._refuse_waiting()
+        self._run_waiting()
+        if self._given is None:
+            self._flush()
+
     def _answer(self, jobs: Sequence[Job[C, Any]], changes: Sequence[C]) -> None:
-        self._outstanding -= len(jobs)
         if changes:
             try:
                 self._deliver_changes(changes)
             except Exception:  # noqa: BLE001
                 # The changes are durable: their authors must hear of it all the same.
                 self._log.exception("a listener of commits failed")
+        self._settle(jobs)
+
+    def _settle(self, jobs: Sequence[Job[C, Any]]) -> None:
+        self._outstanding -= len(jobs)
         for job in jobs:
-            job.wake()
+            job.settle()
+
+    def _refuse_waiting(self) -> None:
+        answer = _stopped() if self._failure is None else _crashed(self._failure)
+        jobs = list(self._waiting)
+        self._waiting.clear()
+        for job in jobs:
+            job.fail(answer)
+        self._settle(jobs)
 
     def _end(self, failure: BaseException | None) -> None:
+        """The thread has ended."""
         self._failure = failure
-        self._ended.set()
-        # Only this thread puts jobs into the queue, so after this it stays empty.
         self._closing = True
-        left: list[Job[C, Any]] = []
-        while not self._queue.empty():
-            job = self._queue.get_nowait()
-            if job is not None:
-                job.fail(
-                    Unavailable("the metadata store is stopped")
-                    if failure is None
-                    else _crashed(failure)
-                )
-                left.append(job)
-        self._answer(left, ())
+        self._ended.set()
+        batch, self._batch = self._batch, None
+        jobs = [*(self._given or ()), *(batch.jobs if batch is not None else ())]
+        self._given = None
+        for job in jobs:
+            job.fail(_crashed(failure) if failure is not None else _stopped())
+        self._settle(jobs)
+        self._refuse_waiting()
 
-    # --- in the writer thread
 
-    def _main(self) -> None:
-        failure: BaseException | None = None
-        waiting: deque[Job[C, Any]] = deque()
-        try:
-            self._work(waiting)
-        except BaseException as error:  # noqa: BLE001
-            failure = error
-        answer = (
-            Unavailable("the metadata store is stopped")
-            if failure is None
-            else _crashed(failure)
-        )
-        for job in waiting:
-            job.fail(answer)
-        self._notify(list(waiting), ())
-        self._call(self._end, failure)
-
-    def _work(self, waiting: deque[Job[C, Any]]) -> None:
-        stopping = False
-        while not self._hurry:
-            if not waiting:
-                if stopping:
-                    return
-                stopping = self._receive(waiting, self._queue.get())
-            while not stopping and not self._queue.empty():
-                stopping = self._receive(waiting, self._queue.get_nowait())
-            if not waiting:
-                continue
-            batch: list[Job[C, Any]] = []
-            try:
-                changes = self._group.commit(waiting, batch)
-            except BaseException as error:
-                for job in batch:
-                    job.fail(_crashed(error))
-                self._notify(batch, ())
-                raise
-            self._notify(batch, changes)
-
-    @staticmethod
-    def _receive(waiting: deque[Job[C, Any]], job: Job[C, Any] | None) -> bool:
-        if job is None:
-            return True
-        waiting.append(job)
-        return False
-
-    def _notify(self, jobs: Sequence[Job[C, Any]], changes: Sequence[C]) -> None:
-        if jobs:
-            self._call(self._answer, jobs, changes)
-
-    def _call(self, function: Callable[..., None], *args: object) -> None:
-        try:
-            self._token.run_sync_soon(function, *args)
-        except trio.RunFinishedError:
-            # Nobody is left to be told.
-            self._hurry = True
+def _stopped() -> Unavailable:
+    return Unavailable("the metadata store is stopped")
 
 
 def _crashed(error: BaseException) -> PluggdError:

@@ -109,7 +109,7 @@ class NamespaceStore:
             txn.delete(TABLE, "", name)
             _emit(txn, NamespaceDelete(name=name))
 
-        await self._metadata.update(change, reclaim=True)
+        await self._metadata.update(change, reclaim=True, long=True)
 
 
 def _existing(view: View, name: str) -> bytes:

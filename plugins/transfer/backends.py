@@ -18,6 +18,9 @@ from pluggd.services.resolver import Resolver
 from pluggd.services.unpack import Unpack
 from plugins.transfer.config import Config
 
+_FEW = 20
+"""Image records that may be stored where requests are served."""
+
 
 @dataclass(frozen=True)
 class Backends:
@@ -46,7 +49,8 @@ class Backends:
         def store(txn: Transaction) -> list[Image]:
             return [txn.run(put(image)) for image in records]
 
-        return await self.metadata.update(store)
+        long = len(records) > _FEW
+        return await self.metadata.update(store, long=long)
 
     async def read_blob(self, digest: str, what: str) -> bytes:
         """A small blob, whole, and what its digest says.

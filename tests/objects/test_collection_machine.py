@@ -81,11 +81,15 @@ class Interrupted(MemoryMetadata):
         self.between: list[Callable[[Transaction], object]] = []
 
     async def update(
-        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> T:
         if self.between:
             await super().update(self.between.pop(0))
-        return await super().update(function, reclaim=reclaim)
+        return await super().update(function, reclaim=reclaim, long=long)
 
 
 class Collection(RuleBasedStateMachine):

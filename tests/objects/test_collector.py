@@ -41,20 +41,28 @@ class WrittenBetween(MemoryMetadata):
         self.change: Callable[[Transaction], None] | None = None
 
     async def update(
-        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> T:
         if reclaim:
             self.turn -= 1
             if self.turn == 0 and self.change is not None:
                 await super().update(self.change)
-        return await super().update(function, reclaim=reclaim)
+        return await super().update(function, reclaim=reclaim, long=long)
 
 
 class RunsTwice(MemoryMetadata):
     """Rolls back every update once and runs it again, as a provider may."""
 
     async def update(
-        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> T:
         class Again(Exception):
             pass
@@ -65,7 +73,7 @@ class RunsTwice(MemoryMetadata):
 
         with pytest.raises(Again):
             await super().update(first, reclaim=reclaim)
-        return await super().update(function, reclaim=reclaim)
+        return await super().update(function, reclaim=reclaim, long=long)
 
 
 async def test_a_step_that_is_run_again_counts_once() -> None:

@@ -38,8 +38,9 @@ from pluggd.services.metadata import (
 
 T = TypeVar("T")
 
-BUDGET = 5_000_000
-"""Time in ns after which a transaction of the collector ends at the next object."""
+BUDGET = 1_000_000
+"""Time in ns after which a transaction of the collector ends at the next object. It may run
+where requests are served, and everybody waits for it."""
 
 _PART = 100
 _MOST_FAILURES = 10

@@ -5,9 +5,10 @@
 Every store of pluggd keeps its records here, so one transaction can change
 several of them. A provider promises:
 
-- A transaction is a function. It is synchronous and short, it may run in another
-  thread, and its `View` or `Transaction` is dead when it returns. If it raises,
-  nothing of it happened and the error reaches the caller unchanged.
+- A transaction is a function. It is synchronous and short (or says that it is long),
+  it may run in another thread, and its `View` or `Transaction` is dead when it returns.
+  If it raises, nothing of it happened and the error reaches the caller unchanged. It
+  may be rolled back and run again, so it changes nothing outside that would count twice.
 - `update` returns after the change is durable. Updates are applied one after the
   other, in an order that every reader agrees on; several may share one commit.
 - An `update` or `view` called where a transaction is already under way (in its
@@ -268,7 +269,11 @@ class Explanation(Record, frozen=True):
 class MetadataStats(Record, frozen=True):
     """Figures of the store since start. Sizes in bytes, times in ns.
 
-    entries: records by table. oldest_reader: age of the oldest open read.
+    entries: records by table. oldest_reader: age of the oldest open read. batches:
+    commits by how many updates they had: 1, 2, up to 4, up to 8, ..., up to 256, more.
+    wait_time: from an update's call to the begin of its function, of all updates
+    together; commit_time: of all commits. handover_time: until the thread that commits
+    took up its work, `handovers` times. longest_*: the longest single one.
     """
 
     provider: str = ""
@@ -279,7 +284,14 @@ class MetadataStats(Record, frozen=True):
     commits: int = 0
     updates: int = 0
     largest_batch: int = 0
+    batches: list[int] = []
     commit_time: int = 0
+    longest_commit: int = 0
+    wait_time: int = 0
+    longest_wait: int = 0
+    handovers: int = 0
+    handover_time: int = 0
+    longest_handover: int = 0
     oldest_reader: int = 0
     first_event: int = 0
     last_event: int = 0
@@ -311,12 +323,18 @@ class Metadata(Protocol):
         ...
 
     async def update(
-        self, function: Callable[[Transaction], T], *, reclaim: bool = False
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> T:
         """Run a change and wait until it is durable.
 
         A cancelled caller gets `trio.Cancelled`; whether the change happened is then
         for it to look up. reclaim: this update frees space; it works on a full disk.
+        long: it may take more than a millisecond, so it must not run in the trio
+        thread, where nobody is served meanwhile.
         """
         ...
 

@@ -82,8 +82,13 @@ class MemoryMetadata:
         return self.read(function)
 
     async def update(
-        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> T:
+        del long
         joined = joined_transaction()
         if joined is not None:
             return function(joined)

@@ -43,7 +43,11 @@ class Gated(MemoryMetadata):
         self.refused: set[str] = set()
 
     async def update(
-        self, function: Callable[[ObjectTransaction], T], *, reclaim: bool = False
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> T:
         def refusing(txn: ObjectTransaction) -> T:
             self.counted += 1
@@ -53,7 +57,7 @@ class Gated(MemoryMetadata):
             return value
 
         await self.gate.wait()
-        return await super().update(refusing, reclaim=reclaim)
+        return await super().update(refusing, reclaim=reclaim, long=long)
 
 
 @asynccontextmanager

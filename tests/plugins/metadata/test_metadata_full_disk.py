@@ -17,10 +17,10 @@ import pytest
 import trio
 
 from pluggd.errors import ResourceExhausted
+from pluggd.objects.kv import KV
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.group import Group
 from plugins.metadata.jobs import Job
-from plugins.metadata.kv import LmdbWrite
 from plugins.metadata.reserve import Reserve
 from plugins.metadata.writer import Writer
 
@@ -49,11 +49,11 @@ class Store:
         self.environment = Environment(path / "meta", 1 << 40)
         self.environment.prepare(["t"])
         self.reserve = Reserve(path / "meta" / DATA, reserve)
-        group = Group[LmdbWrite](self.environment, self.reserve, lambda kv: kv, LOG)
+        group = Group[KV](self.environment, self.reserve, lambda kv: kv, LOG)
         self.writer = Writer(group, lambda _: None, LOG)
 
     async def update(
-        self, function: Callable[[LmdbWrite], Any], *, reclaim: bool = False
+        self, function: Callable[[KV], Any], *, reclaim: bool = False
     ) -> Any:
         return await self.writer.submit(Job(function, reclaim=reclaim))
 

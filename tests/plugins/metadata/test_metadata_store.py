@@ -155,7 +155,7 @@ async def test_reads_do_not_wait_for_a_writer(tmp_path: Path) -> None:
             go.wait(10)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.update, slow)
+            nursery.start_soon(partial(store.update, slow, long=True))
             await entered.wait()
             assert store.read(names) == []
             assert store.pending()
@@ -244,9 +244,14 @@ async def test_a_commit_that_fails_for_no_known_reason_stops_the_store(
         return Broken(begin(self))
 
     async with opened(tmp_path) as store:
-        await store.update(put("a"))
         with monkeypatch.context() as patch:
-            patch.setattr(Environment, "begin_write", begin_broken)
+
+            def last_good(txn: Transaction) -> None:
+                txn.put("t", "ns", "a", b"")
+                # The transaction after this one has not begun yet.
+                patch.setattr(Environment, "begin_write", begin_broken)
+
+            await store.update(last_good, long=True)
             with pytest.raises(Internal, match="Input/output error"):
                 await store.update(put("b"), reclaim=True)
         with pytest.raises(Internal):
@@ -416,7 +421,9 @@ async def test_a_crash_of_the_writer_makes_the_plugin_fail(
             raise lmdb.PanicError("mdb_txn_begin")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Environment, "begin_write", crash)
+            await metadata.update(
+                lambda _: patch.setattr(Environment, "begin_write", crash), long=True
+            )
             with pytest.raises(Internal):
                 await metadata.update(put("a"))
         await host.has_crashed.wait()

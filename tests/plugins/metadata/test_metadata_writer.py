@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,10 +20,10 @@ import trio
 import trio.testing
 
 from pluggd.errors import Internal, ResourceExhausted, Unavailable
+from pluggd.objects.kv import KV
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.group import Group
 from plugins.metadata.jobs import Job
-from plugins.metadata.kv import LmdbWrite
 from plugins.metadata.reserve import Reserve
 from plugins.metadata.writer import Writer
 
@@ -38,16 +39,20 @@ class Store:
         self.environment = Environment(path, map_size)
         self.environment.prepare(["t"])
         self.reserve = Reserve(path / DATA, reserve)
-        self.delivered: list[Sequence[LmdbWrite]] = []
-        self.group = Group[LmdbWrite](
+        self.delivered: list[Sequence[KV]] = []
+        self.group = Group[KV](
             self.environment, self.reserve, lambda kv: kv, LOG, quota=quota
         )
         self.writer = Writer(self.group, self.delivered.append, LOG)
 
     async def update(
-        self, function: Callable[[LmdbWrite], Any], *, reclaim: bool = False
+        self,
+        function: Callable[[KV], Any],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
     ) -> Any:
-        return await self.writer.submit(Job(function, reclaim=reclaim))
+        return await self.writer.submit(Job(function, reclaim=reclaim, long=long))
 
     async def put(self, key: bytes, value: bytes = b"") -> None:
         await self.update(lambda kv: kv.put("t", key, value))
@@ -95,12 +100,12 @@ class Gate:
     async def __call__(self) -> None:
         token = trio.lowlevel.current_trio_token()
 
-        def wait(kv: LmdbWrite) -> None:
+        def wait(kv: KV) -> None:
             del kv
             token.run_sync_soon(self.entered.set)
             self._open.wait(10)
 
-        await self._store.update(wait)
+        await self._store.update(wait, long=True)
 
     def open(self) -> None:
         self._open.set()
@@ -109,7 +114,7 @@ class Gate:
 async def test_an_update_returns_its_value_and_is_there(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
 
-        def change(kv: LmdbWrite) -> int:
+        def change(kv: KV) -> int:
             kv.put("t", b"a", b"1")
             return 7
 
@@ -129,7 +134,7 @@ async def test_an_error_reaches_its_caller_unchanged_and_undoes_its_update(
     error = KeyError("mine")
     async with opened(tmp_path) as store:
 
-        def change(kv: LmdbWrite) -> None:
+        def change(kv: KV) -> None:
             kv.put("t", b"a", b"1")
             raise error
 
@@ -137,7 +142,7 @@ async def test_an_error_reaches_its_caller_unchanged_and_undoes_its_update(
             await store.update(change)
         assert caught.value is error
         assert store.get(b"a") is None
-        assert store.group.commits == 0
+        assert store.group.figures.commits == 0
 
 
 async def test_what_waits_together_is_committed_once_and_each_has_its_own_fate(
@@ -149,7 +154,7 @@ async def test_what_waits_together_is_committed_once_and_each_has_its_own_fate(
         gate = Gate(store)
 
         async def one(number: int) -> None:
-            def change(kv: LmdbWrite) -> None:
+            def change(kv: KV) -> None:
                 kv.put("t", b"%d" % number, b"")
                 if number % 3 == 0:
                     raise ValueError(number)
@@ -170,8 +175,8 @@ async def test_what_waits_together_is_committed_once_and_each_has_its_own_fate(
         assert sorted(failed) == list(range(0, 30, 3))
         for number in range(30):
             assert (store.get(b"%d" % number) is None) == (number % 3 == 0)
-        assert store.group.commits == 2
-        assert store.group.largest_batch == 20
+        assert store.group.figures.commits == 2
+        assert store.group.figures.largest_batch == 20
         assert [len(changes) for changes in store.delivered] == [1, 20]
         assert not store.writer.pending()
 
@@ -183,7 +188,7 @@ async def test_updates_of_one_task_after_the_other_keep_their_order(
         gate = Gate(store)
         order: list[int] = []
 
-        def note(number: int, kv: LmdbWrite) -> None:
+        def note(number: int, kv: KV) -> None:
             del kv
             order.append(number)
 
@@ -221,13 +226,19 @@ async def test_a_function_sees_the_context_of_its_caller(tmp_path: Path) -> None
         assert sorted(seen) == list("abcdef")
 
 
-async def test_all_functions_run_in_one_thread(tmp_path: Path) -> None:
+async def test_functions_run_in_the_trio_thread_and_long_ones_in_one_other(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path) as store:
-        threads = {
-            await store.update(lambda _: threading.get_ident()) for _ in range(5)
-        }
-        assert len(threads) == 1
-        assert threading.get_ident() not in threads
+
+        async def thread(long: bool) -> int:
+            found: int = await store.update(lambda _: threading.get_ident(), long=long)
+            return found
+
+        assert {await thread(False) for _ in range(5)} == {threading.get_ident()}
+        others = {await thread(True) for _ in range(5)}
+        assert len(others) == 1
+        assert threading.get_ident() not in others
 
 
 async def test_a_cancelled_update_that_has_not_begun_does_not_happen(
@@ -253,13 +264,13 @@ async def test_an_update_cancelled_while_it_runs_still_happens(tmp_path: Path) -
         entered = trio.Event()
         token = trio.lowlevel.current_trio_token()
 
-        def change(kv: LmdbWrite) -> None:
+        def change(kv: KV) -> None:
             kv.put("t", b"a", b"1")
             token.run_sync_soon(entered.set)
             released.wait(10)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.update, change)
+            nursery.start_soon(partial(store.update, change, long=True))
             await entered.wait()
             nursery.cancel_scope.cancel()
         released.set()
@@ -359,3 +370,97 @@ async def test_one_update_that_exceeds_the_map_leaves_the_store_sound(
             await store.put(b"a", bytes(2 << 20))
         await store.put(b"a", b"1")
         assert store.get(b"a") == b"1"
+
+
+async def test_an_update_that_changes_nothing_costs_no_commit(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.put(b"a", b"1")
+        commits = store.group.figures.commits
+        assert await store.update(lambda kv: kv.get("t", b"a")) == b"1"
+        assert store.group.figures.commits == commits
+
+
+async def test_an_error_that_rests_on_a_change_waits_until_that_is_durable(
+    tmp_path: Path,
+) -> None:
+    """Otherwise a crash could take back what somebody was told."""
+    async with opened(tmp_path) as store:
+        gate = Gate(store)
+        seen: list[bytes | None] = []
+
+        async def create() -> None:
+            def change(kv: KV) -> None:
+                if kv.get("t", b"a") is not None:
+                    raise KeyError
+                kv.put("t", b"a", b"1")
+
+            try:
+                await store.update(change)
+            except KeyError:
+                seen.append(store.get(b"a"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gate)
+            await gate.entered.wait()
+            for _ in range(5):
+                nursery.start_soon(create)
+            await trio.testing.wait_all_tasks_blocked()
+            gate.open()
+        assert seen == [b"1"] * 4
+
+
+async def test_a_long_update_comes_in_its_turn(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        gate = Gate(store)
+        seen: list[bytes | None] = []
+
+        def swap(value: bytes, kv: KV) -> None:
+            seen.append(kv.get("t", b"a"))
+            kv.put("t", b"a", value)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gate)
+            await gate.entered.wait()
+            for number in range(9):
+                update = partial(store.update, long=number % 3 == 1)
+                nursery.start_soon(update, partial(swap, b"%d" % number))
+                await trio.testing.wait_all_tasks_blocked()
+            gate.open()
+        assert seen == [None, *(b"%d" % number for number in range(8))]
+
+
+async def test_an_idle_store_lets_other_programs_write(tmp_path: Path) -> None:
+    """Also those that only copy: mdb_copy without -c asks for the same lock."""
+    write = "import lmdb, sys; lmdb.open(sys.argv[1], max_dbs=9).begin(write=True)"
+    async with opened(tmp_path) as store:
+        await store.put(b"a")
+        done = await trio.run_process([sys.executable, "-c", write, str(tmp_path)])
+        assert done.returncode == 0
+        await store.put(b"b")
+
+
+async def test_changes_that_do_not_fit_one_transaction_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    """Together they exceed the map, which LMDB says only when they are made."""
+    async with opened(tmp_path, map_size=16 << 20) as store:
+        gate = Gate(store)
+        fates: dict[int, bool] = {}
+
+        async def one(number: int, size: int) -> None:
+            try:
+                await store.put(b"%d" % number, bytes(size))
+                fates[number] = True
+            except ResourceExhausted:
+                fates[number] = False
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gate)
+            await gate.entered.wait()
+            for number in range(8):
+                nursery.start_soon(one, number, 100 if number != 5 else 17 << 20)
+            await trio.testing.wait_all_tasks_blocked()
+            gate.open()
+        assert fates == {number: number != 5 for number in range(8)}
+        for number in range(8):
+            assert (store.get(b"%d" % number) is not None) == (number != 5)
