@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking behind the names of images: sizes, platforms, trees, completeness.
 
-Here the commands of `images` meet `client.imageinfo`; it is a module of its own
+Here the commands of `images` meet `model.imageinfo`; it is a module of its own
 because it needs the models, which the other commands start without.
 """
 
@@ -14,10 +14,10 @@ import click
 
 from pluggd.cli.ctl.app import App, Fields
 from pluggd.cli.ctl.output import clean, json_document, labels, out, size, table
-from pluggd.client.imageinfo import ImageInfo, Node
 from pluggd.client.plain import is_map
 from pluggd.errors import DataLoss, InvalidArgument, NotFound
 from pluggd.model import oci
+from pluggd.model.imageinfo import ImageInfo, Node
 from pluggd.model.platforms import describe
 from pluggd.model.record import convert, decode_json
 from pluggd.model.types import Descriptor

@@ -1,11 +1,10 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What an image is, worked out on the client's side from its manifests.
+"""What an image is, worked out from its manifests.
 
-The daemon stores names and blobs; sizes, platforms and completeness follow from the
-manifests, which this module reads through a function. It knows no connection, so
-any client can use it; how manifests are read and platforms compared is
-`pluggd.model`'s business.
+The image store has names and the content store blobs; sizes, platforms and completeness
+follow from the manifests, which this module reads through a function. It knows no
+connection, so clients use it as well as plugins.
 """
 
 from __future__ import annotations
@@ -54,7 +53,8 @@ class Node:
 class ImageInfo:
     """Answers about images; keeps what it has read, so ask one object many times.
 
-    platform: the machine that images shall run on; None for this one.
+    platform: the machine that images shall run on; None for this one. What `read` raises
+    reaches the caller; one that is NotFound means a blob that is not here.
     """
 
     def __init__(self, read: Read, platform: Platform | None = None) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pluggd.client.imageinfo import MAX_MANIFEST, ImageInfo
 from pluggd.errors import InvalidArgument, NotFound
 from pluggd.model import oci
+from pluggd.model.imageinfo import MAX_MANIFEST, ImageInfo
 from pluggd.model.platforms import describe, parse
 from pluggd.model.types import Descriptor
 from pluggd.testing.images import Layout, small_layout

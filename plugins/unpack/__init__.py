@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The layers of an image become a chain of snapshots. See README.md."""
+
+from plugins.unpack.registration import pluggd_register
+
+__all__ = ["pluggd_register"]
