@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from urllib.parse import urlsplit
 
 import httpx2
@@ -168,10 +169,11 @@ class Login:
 async def read_all(response: httpx2.Response, limit: int, what: str) -> bytes:
     """The body. Raises DataLoss for one over the limit."""
     data = bytearray()
-    async for part in response.aiter_raw():
-        data += part
-        if len(data) > limit:
-            raise DataLoss(f"{what} sent more than {limit} bytes: data loss")
+    async with aclosing(response.aiter_raw()) as parts:
+        async for part in parts:
+            data += part
+            if len(data) > limit:
+                raise DataLoss(f"{what} sent more than {limit} bytes: data loss")
     return bytes(data)
 
 

@@ -31,6 +31,7 @@ from pluggd.model import oci
 from pluggd.model.digests import check_digest
 from pluggd.model.image_names import ImageName
 from pluggd.model.types import Descriptor
+from plugins.registry.body import exactly, length_of
 from plugins.registry.login import reason
 from plugins.registry.push import Pusher
 from plugins.registry.retry import backoff
@@ -41,7 +42,6 @@ T = TypeVar("T")
 ACCEPT = ", ".join(
     (oci.DOCKER_MANIFEST, oci.DOCKER_INDEX, oci.OCI_MANIFEST, oci.OCI_INDEX, "*/*")
 )
-PIECE = 1 << 20
 PROGRESS = 256 << 10
 """Bytes that a connection must bring for the next one to be no further failure."""
 
@@ -81,7 +81,7 @@ class RegistryRemote:
             if head.status_code != 405:
                 await self._check(head, server, str(self._name))
                 digest = head.headers.get("docker-content-digest", "")
-                size = _length(head)
+                size = length_of(head)
                 media_type = _media_type(head)
                 if check_digest(digest) is None and size and media_type:
                     return self._resolved(media_type, digest, size, server)
@@ -139,10 +139,11 @@ class RegistryRemote:
     async def _read_manifest(self, response: httpx2.Response, server: Server) -> bytes:
         data = bytearray()
         try:
-            async for part in response.aiter_raw():
-                data += part
-                if len(data) > self._max_manifest:
-                    raise self._too_large(f"a manifest of {self._name}", len(data))
+            async with aclosing(response.aiter_raw()) as parts:
+                async for part in parts:
+                    data += part
+                    if len(data) > self._max_manifest:
+                        raise self._too_large(f"a manifest of {self._name}", len(data))
         except httpx2.TransportError as error:
             raise Unavailable(
                 f"{server.host.name}: {reason(error)}: unavailable"
@@ -194,7 +195,7 @@ class RegistryRemote:
             try:
                 async with server.request(asked, last=last) as response:
                     await self._check(response, server, f"blob {descriptor.digest}")
-                    pieces = _exactly(response, server, descriptor, offset)
+                    pieces = exactly(response, server, descriptor, offset)
                     async with aclosing(pieces):
                         async for piece in pieces:
                             yield piece
@@ -289,56 +290,6 @@ def _worst(problems: Sequence[PluggdError]) -> PluggdError:
         ):
             return problem
     return last
-
-
-async def _exactly(
-    response: httpx2.Response, server: Server, descriptor: Descriptor, offset: int
-) -> AsyncGenerator[bytes]:
-    """The bytes from `offset` to the size of the descriptor, no less and no more."""
-    skip = 0
-    if response.status_code == 206:
-        start = response.headers.get("content-range", "").removeprefix("bytes ")
-        if start.partition("-")[0] != str(offset):
-            raise DataLoss(
-                f"{server.host.name} sent another part of {descriptor.digest} than "
-                f"that from {offset}: data loss"
-            )
-    else:
-        skip = offset  # it does not know ranges, so all of it comes again
-    remaining = descriptor.size - offset
-    length = _length(response)
-    if length is not None and length != remaining + skip:
-        raise _other_size(server, descriptor)
-    pending: list[bytes] = []
-    held = 0
-    async for part in response.aiter_raw():
-        if skip:
-            part, skip = part[skip:], max(0, skip - len(part))
-        remaining -= len(part)
-        if remaining < 0:
-            raise _other_size(server, descriptor)
-        pending.append(part)
-        held += len(part)
-        if held >= PIECE:
-            yield b"".join(pending)
-            pending.clear()
-            held = 0
-    if remaining:
-        raise _other_size(server, descriptor)
-    if pending:
-        yield b"".join(pending)
-
-
-def _other_size(server: Server, descriptor: Descriptor) -> DataLoss:
-    return DataLoss(
-        f"{server.host.name} has not {descriptor.size} bytes for {descriptor.digest}, "
-        "as the manifest says: data loss"
-    )
-
-
-def _length(response: httpx2.Response) -> int | None:
-    text = response.headers.get("content-length", "")
-    return int(text) if text.isdigit() and len(text) < 20 else None
 
 
 def _media_type(response: httpx2.Response) -> str:

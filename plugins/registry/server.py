@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx2
@@ -235,10 +235,11 @@ async def said(response: httpx2.Response, name: str) -> str:
     """Status and message of a refusal, short and printable."""
     text = bytearray()
     try:
-        async for part in response.aiter_raw():
-            text += part
-            if len(text) > MAX_ERROR:
-                break
+        async with aclosing(response.aiter_raw()) as parts:
+            async for part in parts:
+                text += part
+                if len(text) > MAX_ERROR:
+                    break
     except httpx2.TransportError:
         text.clear()
     message = ""

@@ -10,13 +10,19 @@ daemon was killed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import trio
 
-from pluggd.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
+from pluggd.errors import (
+    AlreadyExists,
+    DataLoss,
+    FailedPrecondition,
+    NotFound,
+    Unavailable,
+)
 from pluggd.model.types import Descriptor
 from pluggd.services.content import Content, Info
 from pluggd.services.resolver import Remote
@@ -130,6 +136,13 @@ class Downloads:
                 return size - offset
         raise DataLoss(f"{descriptor.digest} cannot be fetched: data loss")
 
+    async def drop(self, refs: Sequence[str]) -> None:
+        """Abort these ingests where they are, except those that others are busy with."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            for ref in refs:
+                with suppress(Unavailable):
+                    await self._abort(ref)
+
     async def _abort(self, ref: str) -> None:
         with suppress(NotFound):
             await self._content.abort(ref=ref)
@@ -146,11 +159,16 @@ class Downloads:
         and written."""
         send, receive = trio.open_memory_channel[bytes](1)
         size = descriptor.size
+        failed: list[Exception] = []
 
         async def read() -> None:
             async with send, aclosing(remote.blob(descriptor, offset)) as pieces:
-                async for piece in pieces:
-                    await send.send(piece)
+                try:
+                    async for piece in pieces:
+                        await send.send(piece)
+                except Exception as error:  # noqa: BLE001  # raised below
+                    # After what came before it is written: the next pull goes on there.
+                    failed.append(error)
 
         async def write() -> None:
             written = offset
@@ -168,6 +186,8 @@ class Downloads:
 
         shared.report("downloading", offset, size)
         await together(read, write)
+        if failed:
+            raise failed[0]
 
     async def manifest(
         self,

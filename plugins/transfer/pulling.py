@@ -16,16 +16,21 @@ from functools import partial
 
 import trio
 
-from pluggd.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from pluggd.errors import (
+    DataLoss,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
 from pluggd.model import oci
 from pluggd.model.labels import validate_labels
-from pluggd.model.platforms import candidates, default, describe, parse, rank
-from pluggd.model.types import Descriptor, Platform
+from pluggd.model.types import Descriptor
 from pluggd.services.images import Image
 from pluggd.services.resolver import NO_ACCESS, Access, Remote, Resolver
 from pluggd.services.transfer import Progress, Pulled, PulledSnapshot
 from pluggd.services.unpack import Unpack
 from plugins.transfer.backends import Backends
+from plugins.transfer.choosing import Platforms
 from plugins.transfer.downloads import Downloads
 from plugins.transfer.progress import Reporter
 from plugins.transfer.tasks import Job, together
@@ -74,12 +79,14 @@ class Puller:
         self._downloads = downloads
         self._options = options
         self._reporter = reporter
-        asked = [parse(text) for text in options.platforms] or [default()]
-        self._asked = [(platform, candidates(platform)) for platform in asked]
+        self._platforms = Platforms(
+            options.name, options.platforms, every=options.all_platforms
+        )
         self._resolver = required(backends.resolver)
         self._unpack = self._find_unpack()
         self._seen: set[str] = set()
         self._ready: dict[str, trio.Event] = {}
+        self._refs: list[str] = []
         self._size = 0
         self._downloaded = 0
         self._snapshots: list[PulledSnapshot] = []
@@ -101,8 +108,13 @@ class Puller:
             self._reporter.set("resolving", name)
             target = await remote.resolve()
             self._reporter.set("resolved", name, 1, 1)
-            found = await self._collect(remote, target, unpack=True, depth=0)
-            await together(*(partial(self._image, remote, one) for one in found))
+            try:
+                found = await self._collect(remote, target, unpack=True, depth=0)
+                await together(*(partial(self._image, remote, one) for one in found))
+            except (DataLoss, InvalidArgument):
+                # It is not to be trusted, so neither is what it sent half of.
+                await self._downloads.drop(self._refs)
+                raise
         image = Image(name=name, target=target, labels=self._options.labels)
         fields = ["target", "labels"] if self._options.labels else ["target"]
         (image,) = await self._backends.put_images([image], fields)
@@ -140,7 +152,7 @@ class Puller:
         if oci.is_manifest(media_type):
             return [self._parts(target, data, children, unpack=unpack)]
         found: list[_Manifest] = []
-        for descriptor, asked in self._choose(children):
+        for descriptor, asked in self._platforms.choose(children):
             if oci.is_index(descriptor.media_type) or oci.is_manifest(
                 descriptor.media_type
             ):
@@ -167,36 +179,6 @@ class Puller:
         found = oci.read_manifest(data, target.media_type, target.digest)
         config = None if found.config is None else parts.pop(0)
         return _Manifest(target, config, tuple(parts), unpack)
-
-    def _choose(self, children: Sequence[oci.Child]) -> list[tuple[Descriptor, bool]]:
-        """The wanted entries of an index, and whether their platform was asked for.
-
-        Raises NotFound with the platforms that there are.
-        """
-        best: dict[str, Descriptor] = {}
-        for platform, wanted in self._asked:
-            ranked = [
-                (place, child.descriptor)
-                for child in children
-                if (place := rank(child.platform, wanted)) is not None
-            ]
-            if ranked:
-                descriptor = min(ranked, key=lambda pair: pair[0])[1]
-                best[descriptor.digest] = descriptor
-            elif not self._options.all_platforms:
-                raise self._no_match(platform, children)
-        if not self._options.all_platforms:
-            return [(descriptor, True) for descriptor in best.values()]
-        return [(one.descriptor, one.descriptor.digest in best) for one in children]
-
-    def _no_match(self, platform: Platform, children: Sequence[oci.Child]) -> NotFound:
-        there = sorted(
-            {describe(child.platform) for child in children if child.platform}
-        )
-        return NotFound(
-            f'image "{self._options.name}": no match for platform '
-            f"{describe(platform)}; it has {', '.join(there) or 'none'}: not found"
-        )
 
     async def _manifest(self, remote: Remote, descriptor: Descriptor) -> bytes:
         kind = "index" if oci.is_index(descriptor.media_type) else "manifest"
@@ -235,6 +217,7 @@ class Puller:
 
     async def _fetch(self, remote: Remote, descriptor: Descriptor) -> None:
         ref = f"{_kind(descriptor)}-{descriptor.digest}"
+        self._refs.append(ref)
         self._downloaded += await self._downloads.get(
             remote, descriptor, ref, partial(self._report, ref)
         )

@@ -13,12 +13,12 @@ import trio
 from pluggd.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from pluggd.model import oci
 from pluggd.model.image_names import parse_image_name
-from pluggd.model.platforms import candidates, describe, parse, rank
 from pluggd.model.types import Descriptor
 from pluggd.services.content import Info
 from pluggd.services.resolver import Access, Remote
 from pluggd.services.transfer import Pushed
 from plugins.transfer.backends import Backends
+from plugins.transfer.choosing import Platforms
 from plugins.transfer.origin import sources
 from plugins.transfer.progress import Reporter
 from plugins.transfer.pulling import required
@@ -69,19 +69,10 @@ class Pushing:
         """The best manifest of an index for a platform."""
         if not oci.is_index(target.media_type):
             return target
-        wanted = candidates(parse(platform))
         data = await self._read(target, source)
-        ranked = [
-            (place, child.descriptor)
-            for child in oci.children(data, target.media_type, target.digest)
-            if (place := rank(child.platform, wanted)) is not None
-        ]
-        if not ranked:
-            raise NotFound(
-                f'image "{source}": no match for platform {describe(wanted[0])}: '
-                "not found"
-            )
-        return min(ranked, key=lambda pair: pair[0])[1]
+        children = oci.children(data, target.media_type, target.digest)
+        ((descriptor, _),) = Platforms(source, [platform]).choose(children)
+        return descriptor
 
     async def _collect(
         self, target: Descriptor, source: str, inherited: Mapping[str, str]

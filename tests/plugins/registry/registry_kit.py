@@ -432,4 +432,5 @@ def pluggctl(daemon: RunningDaemon, *arguments: str) -> Sequence[str]:
 def kept(root: Path) -> set[str]:
     """The files of the content store, by path below it."""
     (store,) = root.glob("pluggd.content.v1.*")
-    return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+    files = {path for path in store.rglob("*") if path.is_file() and path.name != "id"}
+    return {str(path.relative_to(store)) for path in files}
