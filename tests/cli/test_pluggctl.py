@@ -142,6 +142,82 @@ def test_health_is_zero_when_all_services_serve(ctl: Ctl) -> None:
     assert ctl("health", "nope.v1").code == 4
 
 
+def test_stats_show_calls_plugins_and_figures(ctl: Ctl) -> None:
+    ok(ctl("namespaces", "ls"))
+    assert ctl("images", "inspect", "nope").code == 4
+    lines = ok(ctl("stats")).lines
+    calls = {line.split()[0]: line.split() for line in lines if line}
+    assert lines[0].split() == [
+        "METHOD",
+        "CALLS",
+        "NOW",
+        "MEAN",
+        "P50",
+        "P99",
+        "ERRORS",
+    ]
+    assert int(calls["namespaces.v1.list"][1]) >= 1
+    assert calls["images.v1.get"][-1].startswith("not_found=")
+    assert calls["pluggd.images.v1.store"][1] == "ok"
+    assert calls["loop_lag_seconds"]
+    assert calls["gc_runs{result=ok}"]
+
+
+def test_stats_of_some_names_and_as_json(ctl: Ctl) -> None:
+    header, *rows = ok(ctl("stats", "gc_runs", "process_")).lines
+    assert header.split() == ["FIGURE", "VALUE"]
+    assert {row.split("{")[0].partition("_")[0] for row in rows} == {"gc", "process"}
+    figures = ok(ctl("stats", "gc_runs", "--json")).json["figures"]
+    assert [one["name"] for one in figures] == ["gc_runs"]
+    assert ok(ctl("stats", "nope")).lines == ["no figure has such a name"]
+
+
+def test_watched_stats_have_rates(daemon: Path) -> None:
+    command = [sys.executable, "-m", "pluggd.cli.pluggctl", "-a", str(daemon)]
+    command += ["stats", "call", "connections_accepted", "--watch", "0.1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        seen = next(line for line in process.stdout if "PER S" in line)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(20) == 130
+    assert seen.split()[:3] == ["METHOD", "CALLS", "PER"]
+
+
+def test_one_plugin_is_shown_with_its_options_and_neighbours(ctl: Ctl) -> None:
+    uri = "pluggd.metadata.v1.lmdb"
+    lines = ok(ctl("plugins", "info", uri)).lines
+    text = "\n".join(lines)
+    assert lines[0] == f"URI:          {uri}"
+    assert "Status:       ok" in lines
+    assert "Tasks:        2" in lines
+    assert "Used by:" in text
+    assert "pluggd.images.v1.store" in text
+    assert any(line.split()[::2] == ["quota_bytes", "default"] for line in lines)
+    found = ok(ctl("plugins", "info", uri, "--json")).json
+    assert "pluggd.images.v1.store" in found["required_by"]
+    assert {"key", "origin"} <= set(found["config"][0])
+
+
+def test_info_of_no_plugin_says_which_was_meant(ctl: Ctl) -> None:
+    result = ctl("plugins", "info", "pluggd.image.v1.store")
+    assert result.code == 4
+    assert 'did you mean "pluggd.images.v1.store"?' in result.err
+
+
+def test_the_graph_is_coloured_on_a_terminal_only(
+    ctl: Ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\x1b[" not in ok(ctl("plugins", "graph")).out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert (
+        "\x1b[32mpluggd.images.v1.store [ok]\x1b[0m"
+        in ok(ctl("plugins", "graph")).lines
+    )
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in ok(ctl("plugins", "graph")).out
+
+
 def test_plugins_are_listed_by_filter_and_by_uri(ctl: Ctl) -> None:
     header, *rows = ok(ctl("plugins", "ls")).lines
     assert header.split() == ["KIND", "ID", "PLATFORMS", "STATUS", "REASON"]

@@ -16,6 +16,7 @@ import trio
 from pluggd.core.calls import ActiveCall
 from pluggd.core.connection import Connection
 from pluggd.core.dispatch import Dispatcher
+from pluggd.core.inflight import DeferredCall
 from pluggd.errors import ResourceExhausted, Unavailable, to_text
 from pluggd.wire.encoder import encode_notification
 from pluggd.wire.messages import ERROR
@@ -78,7 +79,7 @@ class Lobby:
         for what may never come, and what is left then, get the error. New calls are
         the dispatcher's business."""
 
-        def running() -> list[ActiveCall]:
+        def running() -> list[ActiveCall | DeferredCall]:
             return [
                 call
                 for connection in self.connections

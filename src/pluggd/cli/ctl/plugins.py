@@ -11,6 +11,7 @@ import click
 from pluggd.cli.ctl.app import App, Fields, Group, pass_app
 from pluggd.cli.ctl.args import PLUGINS
 from pluggd.cli.ctl.changes import show_change
+from pluggd.cli.ctl.graph import draw_dot, draw_mermaid, draw_text, edges_of
 from pluggd.cli.ctl.output import (
     clean,
     json_document,
@@ -20,16 +21,6 @@ from pluggd.cli.ctl.output import (
     table,
     when,
 )
-
-COLOURS = {
-    "ok": "palegreen",
-    "skipped": "lightgrey",
-    "disabled": "lightgrey",
-    "blocked": "orange",
-    "failed": "tomato",
-    "starting": "lightyellow",
-    "stopping": "lightyellow",
-}
 
 
 @click.group(cls=Group)
@@ -77,6 +68,16 @@ def ls(app: App, detailed: bool, quiet: bool, filters: tuple[str, ...]) -> None:
 
 
 @plugins.command()
+@click.argument("uri", shell_complete=PLUGINS)
+@pass_app
+def info(app: App, uri: str) -> None:
+    """Show one plugin: status, options with their origin, who needs it, what it does."""
+    from pluggd.cli.ctl.plugin_info import show_info
+
+    show_info(app, uri)
+
+
+@plugins.command()
 @click.option(
     "--format",
     "form",
@@ -88,7 +89,7 @@ def ls(app: App, detailed: bool, quiet: bool, filters: tuple[str, ...]) -> None:
 def graph(app: App, form: str) -> None:
     """Show who needs whom; a dashed line is a wish, a red one a failure."""
     found = _plugins(app, [])
-    edges = list(_edges(found))
+    edges = edges_of(found)
     if app.json:
         json_document(
             {
@@ -102,11 +103,11 @@ def graph(app: App, form: str) -> None:
             }
         )
     elif form == "dot":
-        _dot(found, edges)
+        draw_dot(found, edges)
     elif form == "mermaid":
-        _mermaid(found, edges)
+        draw_mermaid(found, edges)
     else:
-        _text(found, edges)
+        draw_text(found, edges)
 
 
 @plugins.command()
@@ -196,74 +197,3 @@ def _show(item: Fields) -> None:
         if cause.get("reason"):
             text += f", {cause['reason']}"
         out(f"{'Because:':<13} {clean(text)}")
-
-
-Edge = tuple[str, str, str]
-
-
-def _edges(found: list[Fields]) -> list[Edge]:
-    """(user, used, "requires" or "wants"): a kind stands for all that provide it."""
-    providers: dict[str, list[str]] = {}
-    for item in found:
-        providers.setdefault(item.get("kind", ""), []).append(item["uri"])
-        providers[item["uri"]] = [item["uri"]]
-    return [
-        (item["uri"], used, how)
-        for item in found
-        for how in ("requires", "wants")
-        for wanted in item.get(how, [])
-        for used in providers.get(wanted, [wanted])
-    ]
-
-
-def _text(found: list[Fields], edges: list[Edge]) -> None:
-    states = {item["uri"]: item.get("status", "") for item in found}
-    for item in found:
-        reason = item.get("reason", "")
-        text = f"{item['uri']} [{item.get('status', '')}]"
-        out(clean(text + (f" {reason}" if reason else "")))
-        mine = [edge for edge in edges if edge[0] == item["uri"]]
-        for number, (_, used, how) in enumerate(mine):
-            branch = "└──" if number == len(mine) - 1 else "├──"
-            state = states.get(used, "missing")
-            shown = "" if state == "ok" else f" [{state}]"
-            out(f"{branch} {how} {clean(used)}{shown}")
-
-
-def _quote(text: str) -> str:
-    return '"' + clean(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _dot(found: list[Fields], edges: list[Edge]) -> None:
-    out("digraph plugins {")
-    out("  rankdir=LR;")
-    out("  node [shape=box, style=filled, fontname=sans];")
-    states = {item["uri"]: item.get("status", "") for item in found}
-    for item in found:
-        colour = COLOURS.get(item.get("status", ""), "white")
-        tip = item.get("reason", "") or item.get("status", "")
-        out(f"  {_quote(item['uri'])} [fillcolor={colour}, tooltip={_quote(tip)}];")
-    for user, used, how in edges:
-        style = "dashed" if how == "wants" else "solid"
-        colour = "black" if states.get(used) == "ok" else "red"
-        out(f"  {_quote(user)} -> {_quote(used)} [style={style}, color={colour}];")
-    out("}")
-
-
-def _mermaid(found: list[Fields], edges: list[Edge]) -> None:
-    out("graph LR")
-    names: dict[str, str] = {}
-    for item in found:
-        names[item["uri"]] = f"n{len(names)}"
-    for _, used, _ in edges:
-        names.setdefault(used, f"n{len(names)}")
-    for uri, name in names.items():
-        out(f'  {name}["{clean(uri).replace(chr(34), "#quot;")}"]')
-    for user, used, how in edges:
-        arrow = "-.->" if how == "wants" else "-->"
-        out(f"  {names[user]} {arrow} {names[used]}")
-    for status, colour in COLOURS.items():
-        members = [names[item["uri"]] for item in found if item.get("status") == status]
-        if members:
-            out(f"  classDef {status} fill:{colour}")
-            out(f"  class {','.join(members)} {status}")
