@@ -28,8 +28,8 @@ import lmdb
 from pluggd.errors import ResourceExhausted
 from pluggd.objects.kv import KV
 from plugins.metadata.batch import MAX_BATCH, Batch, Opened
-from plugins.metadata.environment import OWN_FAULT, Environment, is_full
 from plugins.metadata.counters import Counters
+from plugins.metadata.environment import OWN_FAULT, Environment, is_full
 from plugins.metadata.jobs import Job
 from plugins.metadata.kv import LmdbWrite
 from plugins.metadata.reserve import Reserve

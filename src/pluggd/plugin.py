@@ -143,6 +143,11 @@ class Context(Protocol[C_co]):
         """
         ...
 
+    def degraded(self, reason: str) -> None:
+        """Say that it works badly and why, or with "" that it is well again; shown as
+        the reason of its status in `plugins ls`."""
+        ...
+
     def export(self, key: str, value: str) -> None:
         """Show a fact in `plugins ls -d`; kept also when the start fails later."""
         ...

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pluggd.cli.loading import load
 from pluggd.core.config import Configuration
 from pluggd.core.discovery import Found, Memory
 from pluggd.core.exits import EXIT_CONFIG
-from pluggd.core.loading import load_all
 from pluggd.errors import InvalidArgument
 
 
@@ -25,7 +25,7 @@ def configured(
 ) -> tuple[Configuration, list[Found]]:
     """Raises SystemExit with EXIT_CONFIG when the mistakes have been printed."""
     try:
-        return load_all(file, flags, memory=memory)
+        return load(file, flags, memory=memory)
     except InvalidArgument as error:
         for line in error.message.splitlines():
             print(f"pluggd: {line}", file=sys.stderr)

@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from pluggd.cli.configured import configured
+from pluggd.cli.loading import load
 from pluggd.core.config import Configuration
 from pluggd.core.daemon import Daemon, StartRefused
 from pluggd.core.discovery import Found, Memory
@@ -27,7 +28,6 @@ from pluggd.core.exits import (
     EXIT_RUNNING,
     EXIT_STUCK,
 )
-from pluggd.core.loading import load_all
 from pluggd.core.locks import AlreadyRunning
 from pluggd.core.log import Log, make_log
 from pluggd.core.reload import Read
@@ -65,7 +65,7 @@ def run_command(
     configuration, found = configured(file, given, memory)
     gc.freeze()
     gc.enable()
-    read = partial(load_all, file, given, memory=memory)
+    read = partial(load, file, given, memory=memory)
     return run_daemon(configuration, found, read)
 
 

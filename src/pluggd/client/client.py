@@ -52,7 +52,7 @@ class Client:
     def __init__(
         self, connection: Connection, namespace: str, server: dict[str, Any]
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._stubs: dict[str, Any] = {}
         self.namespace = namespace
         self.server = server
@@ -66,7 +66,7 @@ class Client:
         """
         stub: T | None = self._stubs.get(kind.name)
         if stub is None:
-            stub = make_stub(kind, self._connection, self.namespace)
+            stub = make_stub(kind, lambda: self.connection, self.namespace)
             self._stubs[kind.name] = stub
         return stub
 

@@ -123,6 +123,12 @@ class Connection:
         with trio.CancelScope(shield=True):
             await self._stopped.wait()
 
+    async def closed(self) -> None:
+        """Wait until the connection is no more, and raise ConnectionLost."""
+        await self._stopped.wait()
+        assert self._lost is not None  # nothing else stops both tasks
+        raise self._lost
+
     # --- calls
 
     def begin(

@@ -38,9 +38,9 @@ class Stub:
         return f"<stub of {self._kind.name}>"
 
 
-def make_stub(kind: Kind[T], connection: Connection, namespace: str) -> T:
-    """The service as its Protocol says. Raises TypeError for a kind that serves
-    nothing."""
+def make_stub(kind: Kind[T], connection: Callable[[], Connection], namespace: str) -> T:
+    """The service as its Protocol says. connection: gives the one to use, at each call.
+    Raises TypeError for a kind that serves nothing."""
     schema = service_schema(kind)
     if not schema.methods:
         raise TypeError(f"{kind.name} declares no method with @rpc, so none is served")
@@ -56,12 +56,15 @@ def make_stub(kind: Kind[T], connection: Connection, namespace: str) -> T:
 
 
 def _method(
-    schema: MethodSchema, declared: Any, connection: Connection, namespace: str
+    schema: MethodSchema,
+    declared: Any,
+    connection: Callable[[], Connection],
+    namespace: str,
 ) -> Callable[..., Awaitable[Any]]:
     encoded = _sends_encoded(schema, declared)
 
     async def method(**arguments: Any) -> Any:
-        call = Call(schema, connection, arguments, namespace, encoded)
+        call = Call(schema, connection(), arguments, namespace, encoded)
         return await call.run()
 
     method.__name__ = schema.attribute
@@ -250,10 +253,9 @@ class Call:
         batch = max(stream.credit // 2, 1)
         delivered = 0
         async for item in exchange.items:
+            value: Any = self._convert(item, stream.item)
             if self._encoded:
-                value: Any = Encoded(encode(item), stream.item)
-            else:
-                value = self._convert(item, stream.item)
+                value = Encoded(encode(value), stream.item)
             await self._out.send(value)
             delivered += 1
             if delivered == batch:

@@ -170,6 +170,12 @@ def _check_fields(
         if isinstance(hint, type) and issubclass(hint, Record):
             check(hint, value, key, sources, problems)
             continue
+        if typing.get_origin(hint) is dict and isinstance(value, dict):
+            inner = typing.get_args(hint)[1]
+            if isinstance(inner, type) and issubclass(inner, Record):
+                for at, one in cast("dict[str, object]", value).items():
+                    check(inner, one, (*key, at), sources, problems)
+                continue
         element = typing.get_args(hint)[0] if typing.get_origin(hint) is list else None
         if (
             isinstance(element, type)
@@ -180,7 +186,7 @@ def _check_fields(
                 check(element, one, (*key, str(index)), sources, problems)
             continue
         try:
-            convert(value, hints[name])
+            convert(cast("object", value), hints[name])
         except InvalidArgument as error:
             text = _plain(error.message)
             if typing.get_origin(hint) is typing.Literal:

@@ -106,6 +106,9 @@ class PluginContext(Generic[C_co]):
     def on_reload(self, function: Callable[[C_co], None]) -> None:
         self._row.on_reload = function
 
+    def degraded(self, reason: str) -> None:
+        self._row.degraded = reason
+
     def export(self, key: str, value: str) -> None:
         self._row.exports[key] = value
 

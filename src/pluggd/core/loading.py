@@ -7,14 +7,17 @@ Used at start, by the offline commands, and again by each reload of a running da
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pluggd.core.config import Configuration, configure, settings_of
 from pluggd.core.config_files import ConfigError, Key, load
 from pluggd.core.discovery import Found, Memory, discover
+from pluggd.core.settings import Settings
 from pluggd.errors import InvalidArgument
+
+More = Callable[[Settings, Sequence[Found]], Iterable[Found]]
 
 
 def load_all(
@@ -23,12 +26,13 @@ def load_all(
     *,
     memory: Memory | None = None,
     bundled: bool = True,
-    extra: tuple[Found, ...] = (),
+    more: More = lambda settings, found: (),
 ) -> tuple[Configuration, list[Found]]:
     """Raises ConfigError with every mistake that can be told.
 
     memory: what was discovered before, see `discover`. bundled: whether the bundled
-    plugins count. extra: plugins that come from elsewhere.
+    plugins count. more: told the settings and what was found, gives plugins that come
+    from elsewhere.
     """
     sources = load(file, flags)
     settings = settings_of(sources)
@@ -38,5 +42,5 @@ def load_all(
     except InvalidArgument as error:
         text = error.message.removesuffix(": invalid argument")
         raise ConfigError([f"{sources.where(('plugin_dirs',))}: {text}"]) from None
-    found += extra
+    found += more(settings, found)
     return configure(sources, settings, found), found

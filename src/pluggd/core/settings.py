@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from pluggd.core.access import AccessConfig
+from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record
 
 
@@ -67,6 +68,27 @@ class LogSettings(Record, frozen=True):
     """text (key=value) or json (one object per line)."""
 
 
+class ProxySettings(Record, frozen=True):
+    """A plugin in another process, which serves the kind's methods on its own socket."""
+
+    kind: str
+    """What it provides: a kind, short or full, as in content or pluggd.content.v1."""
+    address: str
+    """Path of its socket."""
+    timeout: float = 30.0
+    """Seconds for one call that neither streams nor waits for news; 0 for no bound."""
+    heartbeat: float = 10.0
+    """Seconds between two questions whether it still answers, and for the answer."""
+
+    def __post_init__(self) -> None:
+        if self.timeout < 0:
+            raise InvalidArgument(f"timeout = {self.timeout:g}: must not be negative")
+        if self.heartbeat <= 0:
+            raise InvalidArgument(
+                f"heartbeat = {self.heartbeat:g}: must be more than 0"
+            )
+
+
 class Settings(Record, frozen=True):
     """The top level of config.toml."""
 
@@ -102,6 +124,10 @@ class Settings(Record, frozen=True):
     select: dict[str, str] = {}
     """Which provider of a kind counts where there is more than one: the kind (short or
     full) and the id, as in metadata = "lmdb"."""
+    proxy_plugins: dict[str, ProxySettings] = {}
+    """Plugins in other processes: an id for each, with kind, address (a socket), timeout
+    (30.0 seconds for a call) and heartbeat (10.0 seconds), as in
+    remote = { kind = "content", address = "/run/remote.sock" }"""
     plugins: dict[str, dict[str, Any]] = {}
     """The options of each plugin, under its URI."""
 
@@ -120,7 +146,7 @@ DAEMON_KEYS: frozenset[tuple[str, ...]] = frozenset(
 )
 # These say which plugins there are, and who gets whom.
 PLUGIN_KEYS: frozenset[tuple[str, ...]] = frozenset(
-    {("plugin_dirs",), ("disabled_plugins",), ("select",)}
+    {("plugin_dirs",), ("disabled_plugins",), ("select",), ("proxy_plugins",)}
 )
 
 

@@ -41,6 +41,7 @@ class Row:
     on_reload: Callable[[Any], None] | None = None
     figures: list[FigureSource] = field(default_factory=list[FigureSource])
     tasks: int = 0
+    degraded: str = ""
 
     @property
     def uri(self) -> str:
@@ -65,6 +66,11 @@ class Row:
             kind.name in kinds for kind in (*registration.requires, *registration.wants)
         )
 
+    @property
+    def reason(self) -> str:
+        """Of its status; of one that is ok, what it says is not well."""
+        return self.degraded if self.status is Status.OK else self.state.reason
+
     def cause(self) -> Cause:
         return Cause(uri=self.uri, status=self.status.value, reason=self.state.reason)
 
@@ -75,7 +81,7 @@ class Row:
             kind=self.kind,
             id=registration.id if registration else "",
             status=self.status.value,
-            reason=self.state.reason,
+            reason=self.reason,
             code=self.state.code,
             causes=list(self.state.causes),
             requires=[kind.name for kind in registration.requires]
@@ -148,6 +154,7 @@ class Table:
         row.capabilities.clear()
         row.platforms.clear()
         row.on_reload = None
+        row.degraded = ""
 
     def find(self, uri: str) -> Row:
         """Raises NotFound, with the nearest name."""

@@ -29,6 +29,7 @@ from pluggd.core.log import Log, make_log
 from pluggd.core.toml_text import table_text
 from pluggd.errors import PluggdError
 from pluggd.plugin import Registration
+from pluggd.proxy import proxies
 
 if TYPE_CHECKING:
     from pluggd.client import Client
@@ -161,7 +162,14 @@ async def running_daemon(
                 places,
                 memory={},
                 bundled=bundled,
-                extra=tuple(Found(one.uri, one.uri, "test", one) for one in plugins),
+                more=lambda settings, found: [
+                    *(
+                        given := [
+                            Found(one.uri, one.uri, "test", one) for one in plugins
+                        ]
+                    ),
+                    *proxies(settings, [*found, *given]),
+                ],
             )
             configuration, found = read()
             log.logger.setLevel(configuration.settings.log.level.upper())

@@ -32,7 +32,7 @@ class FakeContext(Generic[C]):
     """A `pluggd.plugin.Context` made by hand.
 
     kinds: what it finds; the id is "fake". Without a nursery, nothing can be spawned.
-    exports, capabilities, platforms: what the plugin said. crashed: what its background
+    exports, capabilities, platforms, trouble: what the plugin said. crashed: what its background
     tasks raised, in order; `has_crashed` is set with the first. With `strict`, a crash
     is raised in the nursery, and so fails the test.
     """
@@ -51,6 +51,7 @@ class FakeContext(Generic[C]):
         self.config = config
         self.root = self.state = root
         self.log = logging.LoggerAdapter(logging.getLogger(uri), {})
+        self.trouble = ""
         self.exports: dict[str, str] = {}
         self.figures: list[FigureSource] = []
         self.capabilities: list[str] = []
@@ -103,6 +104,9 @@ class FakeContext(Generic[C]):
 
     def on_reload(self, function: Callable[[C], None]) -> None:
         self._reload = function
+
+    def degraded(self, reason: str) -> None:
+        self.trouble = reason
 
     def export(self, key: str, value: str) -> None:
         self.exports[key] = value
