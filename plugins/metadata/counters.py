@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pluggd.model.figures import Histogram
+
 SIZES = 10
 """Classes of group sizes: 1, 2, up to 4, up to 8, ..., up to 256, and more."""
 
@@ -31,6 +33,7 @@ class Counters:
     handover_time: int = 0
     longest_handover: int = 0
     ran_in_thread: int = 0
+    commit_times: Histogram = field(default_factory=Histogram)
     batches: list[int] = field(default_factory=lambda: [0] * SIZES)
 
     def committed(self, size: int, elapsed: int) -> None:
@@ -39,6 +42,7 @@ class Counters:
         self.updates += size
         self.largest_batch = max(self.largest_batch, size)
         self.commit_time += elapsed
+        self.commit_times.observe(elapsed / 1e9)
         self.longest_commit = max(self.longest_commit, elapsed)
         self.batches[min((size - 1).bit_length(), SIZES - 1)] += 1
 

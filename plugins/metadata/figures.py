@@ -4,7 +4,15 @@
 
 from __future__ import annotations
 
-from pluggd.model.figures import Figure, by_label, counter, gauge
+from pluggd.model.figures import (
+    Figure,
+    Sample,
+    by_label,
+    counter,
+    gauge,
+    histogram,
+)
+from plugins.metadata.counters import SIZES
 from plugins.metadata.store import LmdbMetadata
 
 NS = 1e9
@@ -13,20 +21,39 @@ NS = 1e9
 async def metadata_figures(store: LmdbMetadata) -> list[Figure]:
     stats = await store.statistics()
     return [
-        counter("metadata_commits", "Durable commits.", stats.commits),
-        counter(
-            "metadata_updates", "Updates in these commits together.", stats.updates
+        Figure(
+            "metadata_batch_updates",
+            "histogram",
+            "Updates in one durable commit.",
+            [Sample({}, stats.updates, stats.batches)],
+            [float(1 << size) for size in range(SIZES - 1)],
         ),
         gauge(
             "metadata_largest_batch",
             "Most updates in one commit since the start.",
             stats.largest_batch,
         ),
-        counter(
+        histogram(
             "metadata_commit_seconds",
-            "Time in commits, without the functions of the updates.",
-            stats.commit_time / NS,
+            "Duration of each commit, without the functions of its updates.",
+            store.counters.commit_times,
         ),
+        counter(
+            "metadata_wait_seconds",
+            "Time that updates waited for their turn, of all together.",
+            stats.wait_time / NS,
+        ),
+        gauge(
+            "metadata_longest_wait_seconds",
+            "Longest such wait since the start.",
+            stats.longest_wait / NS,
+        ),
+        counter(
+            "metadata_handover_seconds",
+            "Time until the thread that commits took up its work, of all together.",
+            stats.handover_time / NS,
+        ),
+        counter("metadata_handovers", "How often it was given work.", stats.handovers),
         gauge("metadata_used_bytes", "Bytes in use in the database.", stats.used),
         gauge("metadata_file_bytes", "Size of the database file.", stats.size),
         gauge(

@@ -44,6 +44,7 @@ from pluggd.services.metadata import (
     ResourceType,
 )
 from plugins.metadata.child import ChildFailed, run
+from plugins.metadata.counters import Counters
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.group import Group
 from plugins.metadata.jobs import Job
@@ -213,6 +214,11 @@ class LmdbMetadata:
         return decode(output, MarkResult)
 
     # --- figures
+
+    @property
+    def counters(self) -> Counters:
+        """What the writer counted, as `statistics` tells it."""
+        return self._group.figures
 
     async def statistics(self) -> MetadataStats:
         return await self.view(self._statistics)

@@ -151,7 +151,13 @@ async def test_every_bundled_store_has_figures(tmp_path: Path) -> None:
         await client.gc.run(wait=True)
         stats = await client.introspection.stats()
     names = {figure.name for figure in stats.figures if figure.samples}
-    assert {"metadata_commits", "events", "gc_runs", "content_ingests"} <= names
+    assert {
+        "metadata_batch_updates",
+        "metadata_commit_seconds",
+        "events",
+        "gc_runs",
+        "content_ingests",
+    } <= names
     assert "figures_failures" not in names
 
 
