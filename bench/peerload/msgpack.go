@@ -4,16 +4,15 @@
 package main
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math"
 )
 
 // A small msgpack codec. It is here rather than a library because a reflecting
 // one costs more than the daemon's own work in several benches, on a machine
-// that client and daemon share.
+// that client and daemon share. What containerd's client has for this is generated
+// code, so records are read into structs here too (records.go), field by field.
 
 func packLen(b []byte, n int, fix, fixMax int, c8, c16, c32 byte) []byte {
 	switch {
@@ -100,89 +99,11 @@ func pack(b []byte, v interface{}) ([]byte, error) {
 	return b, fmt.Errorf("msgpack: cannot encode %T", v)
 }
 
-type unpacker struct {
-	r    *bufio.Reader
-	keys map[string]string // map keys recur: one string each
-}
-
-func newUnpacker(r io.Reader) *unpacker {
-	return &unpacker{bufio.NewReaderSize(r, 256<<10), map[string]string{}}
-}
-
-func (u *unpacker) uint(n int) (uint64, error) {
-	p, err := u.r.Peek(n)
-	if err != nil {
-		return 0, err
-	}
-	var v uint64
-	for _, c := range p {
-		v = v<<8 | uint64(c)
-	}
-	u.r.Discard(n)
-	return v, nil
-}
-
-func (u *unpacker) bytes(n int) ([]byte, error) {
-	p := make([]byte, n)
-	_, err := io.ReadFull(u.r, p)
-	return p, err
-}
-
-func (u *unpacker) str(n int, key bool) (string, error) {
-	if n > 1024 {
-		p, err := u.bytes(n)
-		return string(p), err
-	}
-	p, err := u.r.Peek(n)
-	if err != nil {
-		return "", err
-	}
-	var s string
-	if key {
-		var ok bool
-		if s, ok = u.keys[string(p)]; !ok {
-			s = string(p)
-			if len(u.keys) < 1000 {
-				u.keys[s] = s
-			}
-		}
-	} else {
-		s = string(p)
-	}
-	u.r.Discard(n)
-	return s, nil
-}
-
-func (u *unpacker) array(n int) (interface{}, error) {
-	l := make([]interface{}, n)
-	for i := range l {
-		v, err := u.value(false)
-		if err != nil {
-			return nil, err
-		}
-		l[i] = v
-	}
-	return l, nil
-}
-
-func (u *unpacker) mapOf(n int) (interface{}, error) {
-	m := make(M, n)
-	for i := 0; i < n; i++ {
-		k, err := u.value(true)
-		if err != nil {
-			return nil, err
-		}
-		v, err := u.value(false)
-		if err != nil {
-			return nil, err
-		}
-		if s, ok := k.(string); ok {
-			m[s] = v
-		} else {
-			m[fmt.Sprint(k)] = v
-		}
-	}
-	return m, nil
+// decoder reads the values of one whole message, in place. The first error stays.
+type decoder struct {
+	b   []byte
+	i   int
+	err error
 }
 
 // width is the size of the number that follows the type bytes 0xc0 to 0xdf.
@@ -191,64 +112,185 @@ var width = [32]uint8{
 	16: 1, 17: 2, 18: 4, 19: 8, 25: 1, 26: 2, 27: 4, 28: 2, 29: 4, 30: 2, 31: 4,
 }
 
-func (u *unpacker) value(key bool) (interface{}, error) {
-	c, err := u.r.ReadByte()
-	if err != nil {
-		return nil, err
+// header is the type byte of the value at the front of b, the number that is in
+// it or follows it (a length, a count, an integer's bits), and the bytes of both; 0
+// bytes when they are not all there.
+func header(b []byte) (c byte, v uint64, n int) {
+	if len(b) == 0 {
+		return 0, 0, 0
 	}
+	c = b[0]
 	switch {
 	case c < 0x80:
-		return int64(c), nil
-	case c < 0x90:
-		return u.mapOf(int(c & 15))
+		return c, uint64(c), 1
 	case c < 0xa0:
-		return u.array(int(c & 15))
+		return c & 0xf0, uint64(c & 15), 1
 	case c < 0xc0:
-		return u.str(int(c&31), key)
+		return 0xa0, uint64(c & 31), 1
 	case c >= 0xe0:
-		return int64(int8(c)), nil
+		return c, uint64(int64(int8(c))), 1
 	}
-	switch c {
+	w := int(width[c-0xc0])
+	if len(b) <= w {
+		return c, 0, 0
+	}
+	for _, x := range b[1 : 1+w] {
+		v = v<<8 | uint64(x)
+	}
+	return c, v, 1 + w
+}
+
+// extent is how many bytes follow the header and how many values belong to it.
+func extent(c byte, v uint64) (more, values int, err error) {
+	switch {
+	case c < 0x80 || c >= 0xe0:
+	case c == 0x80 || c == 0xde || c == 0xdf:
+		return 0, 2 * int(v), nil
+	case c == 0x90 || c == 0xdc || c == 0xdd:
+		return 0, int(v), nil
+	case c == 0xa0 || c >= 0xd9 && c <= 0xdb || c >= 0xc4 && c <= 0xc6:
+		return int(v), 0, nil
+	case c >= 0xc7 && c <= 0xc9: // ext: its type byte, then the data
+		return int(v) + 1, 0, nil
+	case c >= 0xd4 && c <= 0xd8: // fixext 1, 2, 4, 8, 16
+		return 1<<(c-0xd4) + 1, 0, nil
+	case c == 0xc1:
+		return 0, 0, fmt.Errorf("msgpack: byte 0xc1")
+	}
+	return 0, 0, nil
+}
+
+func (d *decoder) fail(what string) {
+	if d.err == nil {
+		d.err = fmt.Errorf("msgpack: expected %s at %d", what, d.i)
+	}
+}
+
+func (d *decoder) head() (byte, uint64) {
+	c, v, n := header(d.b[d.i:])
+	if n == 0 || d.err != nil {
+		d.fail("a value")
+		return 0xc0, 0
+	}
+	d.i += n
+	return c, v
+}
+
+// array is the number of elements that follow; nil has none.
+func (d *decoder) array() int {
+	switch c, v := d.head(); c {
+	case 0x90, 0xdc, 0xdd:
+		return int(v)
 	case 0xc0:
-		return nil, nil
-	case 0xc2:
-		return false, nil
-	case 0xc3:
-		return true, nil
+	default:
+		d.fail("an array")
 	}
-	var v uint64
-	if w := width[c-0xc0]; w > 0 {
-		if v, err = u.uint(int(w)); err != nil {
-			return nil, err
+	return 0
+}
+
+// mapLen is the number of pairs that follow; nil has none.
+func (d *decoder) mapLen() int {
+	switch c, v := d.head(); c {
+	case 0x80, 0xde, 0xdf:
+		return int(v)
+	case 0xc0:
+	default:
+		d.fail("a map")
+	}
+	return 0
+}
+
+// raw is the bytes of a string or a binary, in place.
+func (d *decoder) raw() []byte {
+	switch c, v := d.head(); c {
+	case 0xa0, 0xd9, 0xda, 0xdb, 0xc4, 0xc5, 0xc6:
+		if n := d.i + int(v); n <= len(d.b) {
+			p := d.b[d.i:n:n]
+			d.i = n
+			return p
 		}
+		d.fail("more bytes")
+	case 0xc0:
+	default:
+		d.fail("a string")
 	}
-	switch c {
-	case 0xc4, 0xc5, 0xc6:
-		return u.bytes(int(v))
-	case 0xc7, 0xc8, 0xc9: // ext: its type byte, then the data
-		return u.bytes(int(v) + 1)
-	case 0xca:
-		return float64(math.Float32frombits(uint32(v))), nil
-	case 0xcb:
-		return math.Float64frombits(v), nil
-	case 0xcc, 0xcd, 0xce, 0xcf:
-		return int64(v), nil
-	case 0xd0:
-		return int64(int8(v)), nil
-	case 0xd1:
-		return int64(int16(v)), nil
-	case 0xd2:
-		return int64(int32(v)), nil
-	case 0xd3:
-		return int64(v), nil
-	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8: // fixext 1, 2, 4, 8, 16
-		return u.bytes(1<<(c-0xd4) + 1)
-	case 0xd9, 0xda, 0xdb:
-		return u.str(int(v), key)
-	case 0xdc, 0xdd:
-		return u.array(int(v))
-	case 0xde, 0xdf:
-		return u.mapOf(int(v))
+	return nil
+}
+
+func (d *decoder) str() string { return string(d.raw()) }
+
+func (d *decoder) int() int64 {
+	c, v := d.head()
+	switch {
+	case c < 0x80 || c >= 0xe0 || c >= 0xcc && c <= 0xcf || c == 0xd3:
+		return int64(v)
+	case c == 0xd0:
+		return int64(int8(v))
+	case c == 0xd1:
+		return int64(int16(v))
+	case c == 0xd2:
+		return int64(int32(v))
+	case c != 0xc0:
+		d.fail("an integer")
 	}
-	return nil, fmt.Errorf("msgpack: byte %#x", c)
+	return 0
+}
+
+func (d *decoder) isNil() bool {
+	if d.i < len(d.b) && d.b[d.i] == 0xc0 {
+		d.i++
+		return true
+	}
+	return false
+}
+
+func (d *decoder) skip() {
+	for left := 1; left > 0 && d.err == nil; left-- {
+		more, values, err := extent(d.head())
+		if err != nil {
+			d.err = err
+		}
+		d.i += more
+		left += values
+	}
+}
+
+// value reads anything; binaries stay in place.
+func (d *decoder) value() interface{} {
+	at := d.i
+	c, v := d.head()
+	switch {
+	case d.err != nil || c == 0xc0:
+		return nil
+	case c == 0x80 || c == 0xde || c == 0xdf:
+		m := make(M, v)
+		for ; v > 0 && d.err == nil; v-- {
+			k := d.str()
+			m[k] = d.value()
+		}
+		return m
+	case c == 0x90 || c == 0xdc || c == 0xdd:
+		l := make([]interface{}, v)
+		for i := range l {
+			l[i] = d.value()
+		}
+		return l
+	case c == 0xc2 || c == 0xc3:
+		return c == 0xc3
+	case c == 0xca:
+		return float64(math.Float32frombits(uint32(v)))
+	case c == 0xcb:
+		return math.Float64frombits(v)
+	}
+	d.i = at
+	switch {
+	case c == 0xa0 || c >= 0xd9 && c <= 0xdb:
+		return d.str()
+	case c >= 0xc4 && c <= 0xc6:
+		return d.raw()
+	case c >= 0xc7 && c <= 0xc9 || c >= 0xd4 && c <= 0xd8:
+		d.skip()
+		return nil
+	}
+	return d.int()
 }

@@ -7,196 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 )
-
-// The pluggd target: msgpack-RPC on a unix socket, with notifications from the
-// server and several requests in flight.
-
-type plgTarget struct{ sock string }
-
-func (t *plgTarget) Name() string { return "pluggd" }
-
-func (t *plgTarget) Dial(ctx context.Context) (conn, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", t.sock)
-	if err != nil {
-		return nil, err
-	}
-	c, ok := nc.(*net.UnixConn)
-	if !ok {
-		return nil, fmt.Errorf("%s: not a unix socket", t.sock)
-	}
-	p := &plgConn{c: c, in: &fdReader{c: c}, wait: map[uint32]chan reply{}}
-	go p.readLoop()
-	return p, nil
-}
-
-type reply struct {
-	err    error
-	result interface{}
-	fds    []int
-}
-
-// fdReader reads the socket, and collects the descriptors that come with the
-// bytes once `want` is set.
-type fdReader struct {
-	c    *net.UnixConn
-	want int32
-	fds  []int
-}
-
-func (r *fdReader) Read(b []byte) (int, error) {
-	if atomic.LoadInt32(&r.want) == 0 {
-		return r.c.Read(b)
-	}
-	oob := make([]byte, syscall.CmsgSpace(4*16))
-	n, on, _, _, err := r.c.ReadMsgUnix(b, oob)
-	if err != nil {
-		return 0, err // n is -1 then
-	}
-	if n == 0 && on == 0 {
-		return 0, io.EOF
-	}
-	msgs, err := syscall.ParseSocketControlMessage(oob[:on])
-	if err != nil {
-		return n, err
-	}
-	for i := range msgs {
-		fds, err := syscall.ParseUnixRights(&msgs[i])
-		if err != nil {
-			return n, err
-		}
-		r.fds = append(r.fds, fds...)
-	}
-	return n, nil
-}
-
-type plgConn struct {
-	c  *net.UnixConn
-	in *fdReader
-
-	wmu sync.Mutex
-	buf []byte
-
-	mu     sync.Mutex
-	nextID uint32
-	wait   map[uint32]chan reply
-	notify func(method string, params []interface{})
-	dead   error
-}
-
-func (p *plgConn) Close() error { return p.c.Close() }
-
-func (p *plgConn) readLoop() {
-	u := newUnpacker(p.in)
-	announced := 0 // descriptors of the next response
-	var err error
-	for {
-		var v interface{}
-		if v, err = u.value(false); err != nil {
-			break
-		}
-		msg, _ := v.([]interface{})
-		if len(msg) == 4 && toInt(msg[0]) == 1 {
-			id := uint32(toInt(msg[1]))
-			p.mu.Lock()
-			ch := p.wait[id]
-			delete(p.wait, id)
-			p.mu.Unlock()
-			if ch != nil {
-				r := reply{result: msg[3]}
-				if announced > 0 && announced <= len(p.in.fds) {
-					r.fds, p.in.fds = p.in.fds[:announced:announced], p.in.fds[announced:]
-				}
-				announced = 0
-				if msg[2] != nil {
-					r.err = fmt.Errorf("%v", msg[2])
-				}
-				ch <- r
-			}
-		} else if len(msg) == 3 && toInt(msg[0]) == 2 {
-			p.mu.Lock()
-			fn := p.notify
-			p.mu.Unlock()
-			m, _ := msg[1].(string)
-			ps, _ := msg[2].([]interface{})
-			if m == pluggdWire.Fds && len(ps) == 2 {
-				announced = int(toInt(ps[1]))
-			} else if fn != nil {
-				fn(m, ps)
-			}
-		}
-	}
-	p.mu.Lock()
-	p.dead = err
-	for id, ch := range p.wait {
-		delete(p.wait, id)
-		ch <- reply{err: err}
-	}
-	p.mu.Unlock()
-}
-
-func toInt(v interface{}) int64 {
-	if x, ok := v.(int64); ok {
-		return x
-	}
-	return -1
-}
-
-func (p *plgConn) start(ns, op string, a args) (chan reply, error) {
-	row, ok := pluggdTable[op]
-	if !ok {
-		return nil, fmt.Errorf("no row %q in the table", op)
-	}
-	ch := make(chan reply, 1)
-	p.mu.Lock()
-	if p.dead != nil {
-		p.mu.Unlock()
-		return nil, p.dead
-	}
-	p.nextID++
-	id := p.nextID
-	p.wait[id] = ch
-	p.mu.Unlock()
-
-	return ch, p.write([]interface{}{0, id, row.Method, []interface{}{row.Req(a), pluggdMeta(ns)}})
-}
-
-func (p *plgConn) write(message []interface{}) error {
-	p.wmu.Lock()
-	defer p.wmu.Unlock()
-	var err error
-	p.buf, err = pack(p.buf[:0], message)
-	if err == nil {
-		_, err = p.c.Write(p.buf)
-	}
-	return err
-}
-
-func (p *plgConn) call(ctx context.Context, ns, op string, a args) (interface{}, error) {
-	r := p.ask(ctx, ns, op, a)
-	return r.result, r.err
-}
-
-func (p *plgConn) ask(ctx context.Context, ns, op string, a args) reply {
-	ch, err := p.start(ns, op, a)
-	if err != nil {
-		return reply{err: err}
-	}
-	select {
-	case r := <-ch:
-		return r
-	case <-ctx.Done():
-		return reply{err: ctx.Err()}
-	}
-}
 
 func field(v interface{}, key string) interface{} {
 	m, _ := v.(M)
@@ -240,13 +53,22 @@ func (p *plgConn) ImageCreate(ctx context.Context, ns, name string, t descriptor
 }
 
 func (p *plgConn) ImageGet(ctx context.Context, ns, name string) error {
-	_, err := p.call(ctx, ns, "image.get", args{Name: name})
+	var x image
+	_, err := p.ask(ns, "image.get", args{Name: name}, func(d *decoder) {
+		under(d, pluggdWire.Image, func() { d.image(&x) })
+	})
+	if err == nil && x.Name != name {
+		err = fmt.Errorf("got image %q", x.Name)
+	}
 	return err
 }
 
 func (p *plgConn) ImageList(ctx context.Context, ns string) (int, error) {
-	v, err := p.call(ctx, ns, "image.list", args{})
-	return count(v, pluggdWire.Images), err
+	var l []image
+	_, err := p.ask(ns, "image.list", args{}, func(d *decoder) {
+		under(d, pluggdWire.Images, func() { l = d.images() })
+	})
+	return len(l), err
 }
 
 func (p *plgConn) ImageUpdate(ctx context.Context, ns, name string, t descriptor, labels map[string]string, paths []string) error {
@@ -280,14 +102,14 @@ func (p *plgConn) ContainerDelete(ctx context.Context, ns, id string) error {
 
 // window keeps at most n requests in flight.
 type window struct {
-	ctx context.Context
-	q   []chan reply
+	p   *plgConn
+	q   []*pending
 	n   int
 	got func(interface{}) error
 }
 
-func (w *window) add(ch chan reply) error {
-	w.q = append(w.q, ch)
+func (w *window) add(r *pending) error {
+	w.q = append(w.q, r)
 	if len(w.q) >= w.n {
 		return w.pop()
 	}
@@ -295,17 +117,12 @@ func (w *window) add(ch chan reply) error {
 }
 
 func (w *window) pop() error {
-	ch := w.q[0]
+	r := w.q[0]
 	w.q = w.q[1:]
-	select {
-	case r := <-ch:
-		if r.err != nil || w.got == nil {
-			return r.err
-		}
-		return w.got(r.result)
-	case <-w.ctx.Done():
-		return w.ctx.Err()
+	if err := w.p.finish(r); err != nil || w.got == nil {
+		return err
 	}
+	return w.got(r.result)
 }
 
 func (w *window) drain() error {
@@ -326,17 +143,17 @@ func (p *plgConn) ContentWrite(ctx context.Context, ns, ref string, data []byte,
 	if _, err := p.call(ctx, ns, "content.open", args{Ref: ref, Total: total, Digest: dgst}); err != nil {
 		return err
 	}
-	w := &window{ctx: ctx, n: pluggdWire.WriteWindow}
+	w := &window{p: p, n: pluggdWire.WriteWindow}
 	for off := int64(0); off < total; {
 		end := off + pluggdWire.WriteChunk
 		if end > total {
 			end = total
 		}
-		ch, err := p.start(ns, "content.write", args{Ref: ref, Offset: off, Data: data[off:end]})
+		r, err := p.start(ns, "content.write", args{Ref: ref, Offset: off, Data: data[off:end]}, nil)
 		if err != nil {
 			return err
 		}
-		if err := w.add(ch); err != nil {
+		if err := w.add(r); err != nil {
 			return err
 		}
 		off = end
@@ -350,7 +167,7 @@ func (p *plgConn) ContentWrite(ctx context.Context, ns, ref string, data []byte,
 
 func (p *plgConn) ContentRead(ctx context.Context, ns, dgst string, offset, size int64, sink func([]byte)) (int64, error) {
 	var n int64
-	w := &window{ctx: ctx, n: pluggdWire.ReadWindow, got: func(v interface{}) error {
+	w := &window{p: p, n: pluggdWire.ReadWindow, got: func(v interface{}) error {
 		b, ok := field(v, pluggdWire.ReadData).([]byte)
 		if !ok || len(b) == 0 {
 			return errors.New("read: empty reply")
@@ -366,11 +183,11 @@ func (p *plgConn) ContentRead(ctx context.Context, ns, dgst string, offset, size
 		if off+k > offset+size {
 			k = offset + size - off
 		}
-		ch, err := p.start(ns, "content.read", args{Digest: dgst, Offset: off, Size: k})
+		r, err := p.start(ns, "content.read", args{Digest: dgst, Offset: off, Size: k}, nil)
 		if err != nil {
 			return n, err
 		}
-		if err := w.add(ch); err != nil {
+		if err := w.add(r); err != nil {
 			return n, err
 		}
 		off += k
@@ -384,11 +201,10 @@ func (p *plgConn) ContentRead(ctx context.Context, ns, dgst string, offset, size
 
 // hello agrees on passing descriptors, once.
 func (p *plgConn) hello(ctx context.Context) error {
-	if atomic.LoadInt32(&p.in.want) == 1 {
+	if p.in.want {
 		return nil
 	}
-	atomic.StoreInt32(&p.in.want, 1)
-	// The read loop may be in a plain read, which ends with the answer.
+	p.in.want = true
 	_, err := p.call(ctx, "default", "hello", args{})
 	return err
 }
@@ -397,9 +213,9 @@ func (p *plgConn) openFD(ctx context.Context, ns, op string, a args) (*os.File, 
 	if err := p.hello(ctx); err != nil {
 		return nil, err
 	}
-	r := p.ask(ctx, ns, op, a)
-	if r.err != nil {
-		return nil, r.err
+	r, err := p.ask(ns, op, a, nil)
+	if err != nil {
+		return nil, err
 	}
 	if len(r.fds) != 1 {
 		return nil, fmt.Errorf("%s: %d descriptors", op, len(r.fds))
@@ -478,37 +294,35 @@ func (p *plgConn) Publish(ctx context.Context, ns, topic, event string) error {
 // Publisher returns a function that publishes without waiting for the answer, as
 // long as not more than n are unanswered, and one that waits for all of them.
 func (p *plgConn) Publisher(ctx context.Context, n int) (publish func(ns, topic, event string) error, drain func() error) {
-	w := &window{ctx: ctx, n: n}
+	w := &window{p: p, n: n}
 	return func(ns, topic, event string) error {
-		ch, err := p.start(ns, "event.publish", args{Topic: topic, Event: event})
+		r, err := p.start(ns, "event.publish", args{Topic: topic, Event: event}, nil)
 		if err != nil {
 			return err
 		}
-		return w.add(ch)
+		return w.add(r)
 	}, w.drain
 }
 
 func (p *plgConn) Subscribe(ctx context.Context, ns string, fn func(topic, event string)) error {
 	more := pluggdWire.EventCredit / 2
 	taken := 0
-	var id int64 = -1
-	p.mu.Lock()
-	p.notify = func(method string, params []interface{}) {
-		if method != pluggdWire.Item || len(params) != 2 {
-			return
-		}
-		if id < 0 {
-			id = toInt(params[0])
+	first := true
+	p.item = func(d *decoder, id uint32) {
+		if first {
+			first = false
 			p.write([]interface{}{2, pluggdWire.Credit, []interface{}{id, pluggdWire.EventCredit}})
 		}
 		if taken++; taken == more {
 			p.write([]interface{}{2, pluggdWire.Credit, []interface{}{id, taken}})
 			taken = 0
 		}
-		topic, name := pluggdWire.EventOf(params)
-		fn(topic, name)
+		under(d, pluggdWire.Envelope, func() {
+			var x envelope
+			d.envelope(&x)
+			fn(x.Topic, x.Name)
+		})
 	}
-	p.mu.Unlock()
 	_, err := p.call(ctx, ns, "event.subscribe", args{}) // answers when it ends
 	if ctx.Err() != nil {
 		return nil

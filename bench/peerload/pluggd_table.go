@@ -95,10 +95,12 @@ var pluggdTable = map[string]rpc{
 	"content.delete": {"content.v1.delete", func(a args) M { return M{"digest": a.Digest} }},
 
 	"event.publish": {"events.v1.publish", func(a args) M {
-		return M{"topic": a.Topic, "event": M{"type_url": "containerd.events.ImageCreate", "value": M{"name": a.Event}}}
+		return M{"topic": a.Topic, "event": M{"type_url": imageCreated, "value": M{"name": a.Event}}}
 	}},
 	"event.subscribe": {"events.v1.subscribe", func(a args) M { return M{"filters": a.Filters} }},
 }
+
+const imageCreated = "containerd.events.ImageCreate"
 
 // pluggdMeta is the metadata map that goes with every request.
 func pluggdMeta(ns string) M { return M{"namespace": ns} }
@@ -119,30 +121,14 @@ var pluggdWire = struct {
 	Container, Spec, Value  string
 	Item, Credit, Fds       string // notifications
 	EventCredit             int    // events that a subscriber lets come unasked
-	EventOf                 func(params []interface{}) (topic, name string)
+	Image, Envelope         string
 }{
 	WriteChunk: 1 << 20, ReadChunk: 1 << 20,
 	WriteWindow: 1, ReadWindow: 2,
 	ReadData: "data",
-	Images:   "images", Namespaces: "namespaces", Plugins: "plugins", Server: "server",
+	Image:    "image", Images: "images", Namespaces: "namespaces", Plugins: "plugins", Server: "server",
 	Container: "container", Spec: "spec", Value: "value",
 	Item: "$/item", Credit: "$/credit", Fds: "$/fds",
 	EventCredit: 1024,
-	EventOf: func(params []interface{}) (string, string) {
-		env, _ := asMap(params, 1)["envelope"].(M)
-		topic, _ := env["topic"].(string)
-		ev, _ := env["event"].(M)
-		val, _ := ev["value"].(M)
-		name, _ := val["name"].(string)
-		return topic, name
-	},
-}
-
-func asMap(params []interface{}, i int) M {
-	if i < len(params) {
-		if m, ok := params[i].(M); ok {
-			return m
-		}
-	}
-	return M{}
+	Envelope:    "envelope",
 }
