@@ -104,6 +104,18 @@ class Connection:
         return self._closing or (self._input_over and not self.calls)
 
     @property
+    def open(self) -> bool:
+        """Whether it only waits for more input, as most do at the end of a round: it is
+        `reading` and not `finished`."""
+        return not (
+            self.outbox.size
+            or self._backlog
+            or self._closing
+            or self._input_over
+            or self._dead
+        )
+
+    @property
     def congested(self) -> bool:
         return self.outbox.size > self._limits.queued
 

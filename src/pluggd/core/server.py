@@ -249,6 +249,8 @@ class _Reactor:
         if outbox.size:
             send_some(peer.sock, connection)
             connection.flushed()
+        if connection.open and peer.interest == select.EPOLLIN:
+            return
         if connection.finished:
             self._drop(peer)
             return

@@ -35,7 +35,8 @@ FEATURES = (ERROR_MAP, FDS_FEATURE, STREAMS)
 """What `rpc.v1.hello` may agree on."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: that would take three times as long to make, and there is one for each call.
+@dataclass(slots=True)
 class Request:
     """A call. `params` as sent: by the convention `[arguments, metadata]`.
 
