@@ -22,7 +22,7 @@ from pluggd.model.events import (
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.objects.pages import listed
 from pluggd.objects.records import label_edges, stored_form
-from pluggd.plugin import inline_encoded
+from pluggd.plugin import Unfinished, inline_encoded
 from pluggd.services import call
 from pluggd.services.containers import Container, ContainerList
 from pluggd.services.metadata import (
@@ -78,7 +78,7 @@ class ContainerStore:
     @inline_encoded
     def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
-    ) -> Encoded[ContainerList]:
+    ) -> Encoded[ContainerList] | Unfinished[ContainerList]:
         namespace = call.namespace()
         return listed(
             self._metadata,

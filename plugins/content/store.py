@@ -14,7 +14,7 @@ from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.objects.pages import listed
 from pluggd.objects.records import sync_policy
-from pluggd.plugin import inline, inline_encoded
+from pluggd.plugin import Unfinished, inline, inline_encoded
 from pluggd.services.call import namespace
 from pluggd.services.content import (
     Chunk,
@@ -67,7 +67,7 @@ class ContentStore:
     @inline_encoded
     def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
-    ) -> Encoded[InfoList]:
+    ) -> Encoded[InfoList] | Unfinished[InfoList]:
         here = namespace()
         return listed(
             self._metadata,

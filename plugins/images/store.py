@@ -16,7 +16,7 @@ from pluggd.model.record import Encoded, decode, replace
 from pluggd.model.references import expiry
 from pluggd.objects.pages import listed
 from pluggd.objects.records import check_text, label_edges, stored_form, sync_policy
-from pluggd.plugin import inline_encoded
+from pluggd.plugin import Unfinished, inline_encoded
 from pluggd.services import call
 from pluggd.services.gc import Gc
 from pluggd.services.images import Image, ImageList
@@ -70,7 +70,7 @@ class ImageStore:
     @inline_encoded
     def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
-    ) -> Encoded[ImageList]:
+    ) -> Encoded[ImageList] | Unfinished[ImageList]:
         namespace = call.namespace()
         return listed(
             self._metadata,

@@ -20,7 +20,7 @@ from pluggd.model.record import Encoded, decode
 from pluggd.model.references import EXPIRE, expiry, is_flat
 from pluggd.objects.pages import listed
 from pluggd.objects.records import check_text, stored_form, sync_policy
-from pluggd.plugin import inline, inline_encoded
+from pluggd.plugin import Unfinished, inline, inline_encoded
 from pluggd.services import call
 from pluggd.services.gc import Gc
 from pluggd.services.leases import Lease, LeaseList, Resource, ResourceList
@@ -90,7 +90,7 @@ class LeaseManager:
     @inline_encoded
     def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
-    ) -> Encoded[LeaseList]:
+    ) -> Encoded[LeaseList] | Unfinished[LeaseList]:
         namespace = call.namespace()
         return listed(
             self._metadata,

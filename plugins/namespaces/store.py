@@ -24,7 +24,7 @@ from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.objects.pages import listed
 from pluggd.objects.records import stored_form
-from pluggd.plugin import inline_encoded
+from pluggd.plugin import Unfinished, inline_encoded
 from pluggd.services.metadata import Metadata, Transaction, View
 from pluggd.services.namespaces import Namespace, NamespaceList
 from plugins.namespaces.contents import drop_rest, remaining
@@ -62,7 +62,7 @@ class NamespaceStore:
     @inline_encoded
     def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
-    ) -> Encoded[NamespaceList]:
+    ) -> Encoded[NamespaceList] | Unfinished[NamespaceList]:
         return listed(
             self._metadata,
             TABLE,

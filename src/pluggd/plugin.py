@@ -55,6 +55,7 @@ from pluggd.model.figures import Figure
 from pluggd.model.record import Encoded, Record
 from pluggd.model.types import Platform
 from pluggd.services.kind import Kind
+from pluggd.services.rpc import Unfinished as Unfinished
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Record)
@@ -229,14 +230,21 @@ def inline(
 
 
 def inline_encoded(
-    function: Callable[Concatenate[S, P], Encoded[T]],
+    function: Callable[Concatenate[S, P], Encoded[T] | Unfinished[T]],
 ) -> Callable[Concatenate[S, P], CoroutineType[Any, Any, T]]:
     """As `inline`, for a function that returns stored bytes: the server sends them as
-    they are, and a caller in process gets the decoded value."""
+    they are, and a caller in process gets the decoded value.
+
+    One that finds out that it would take too long returns `Unfinished`, and the rest
+    runs as a task.
+    """
 
     @functools.wraps(function)
     async def face(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return function(self, *args, **kwargs).value
+        found = function(self, *args, **kwargs)
+        if isinstance(found, Unfinished):
+            found = await found.finish()
+        return found.value
 
     setattr(face, INLINE_ATTRIBUTE, function)
     return face  # type: ignore[return-value]  # mypy has no name for what async def makes

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import trio.testing
 
 from pluggd.errors import NotFound, ResourceExhausted
 from pluggd.plugin import Deferred
-from pluggd.wire.encoder import encode_notification, encode_request
+from pluggd.wire.encoder import encode_fds, encode_notification, encode_request
 from pluggd.wire.limits import Limits
 from tests.core.server_kit import Form, Running, ToyService, running
 
@@ -159,6 +160,25 @@ async def test_a_stop_waits_for_them_and_then_does_not(
         response = await client.response()
         assert response.error == "unavailable: the daemon is stopping"
         await server.stopped.wait()
+
+
+async def test_descriptors_that_no_argument_claims_change_nothing(
+    server: Running,
+) -> None:
+    client = await server.connect("fds")
+    reading, writing = os.pipe()
+    for method, arguments in (
+        ("toy.v1.later", {"text": "now"}),
+        ("toy.v1.get", {"name": "p"}),
+    ):
+        msgid = next(client.msgids)
+        await client.send(encode_fds(msgid, 1), [writing])
+        await client.send(encode_request(msgid, method, arguments))
+        assert (await client.response()).error is None
+    os.close(writing)
+    with trio.fail_after(5):  # the daemon has closed its copies: this is the end
+        assert await trio.to_thread.run_sync(os.read, reading, 1) == b""
+    os.close(reading)
 
 
 # --- in process

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pluggd.errors import InvalidArgument
 from pluggd.model.filters import parse_filters
 from pluggd.model.record import decode, encode
-from pluggd.objects.pages import check_limit, encoded_page, record_test
+from pluggd.objects.pages import BLOCK, Listing, check_limit, encoded_page, record_test
 from pluggd.services.images import Image, ImageList
 
 NAMES = [f"n{number:05}" for number in range(70_000)]
@@ -39,6 +39,24 @@ def test_next_leads_to_the_rest(names: list[str], limit: int) -> None:
     shown = [image.name for image in page.value.images]
     assert shown == (names[:limit] if limit else names)
     assert page.value.next == (shown[-1] if len(shown) < len(names) else "")
+
+
+@given(
+    st.integers(min_value=0, max_value=200),
+    st.integers(min_value=0, max_value=90),
+    st.booleans(),
+)
+def test_slices_come_to_the_same_page(count: int, limit: int, filtered: bool) -> None:
+    records = stored(NAMES[:count])
+    matches = (lambda record: b"7" in record) if filtered else None
+    whole = encoded_page(ImageList, "images", records, limit=limit, matches=matches)
+    listing = Listing(ImageList, "images", limit=limit, matches=matches)
+    slices = 1
+    while not listing.take([r for r in records if r[0] > listing.cursor], 1):
+        slices += 1
+    assert listing.encoded().data == whole.data
+    if not limit:  # one for each block, and the one that finds nothing more
+        assert slices == -(-count // BLOCK) + 1
 
 
 def test_the_last_page_knows_that_nothing_more_matches() -> None:

@@ -3,11 +3,12 @@
 """Clients of the daemon: `connect` for programs on trio, `blocking` for scripts.
 
     async with pluggd.client.connect("/run/pluggd/pluggd.sock", namespace="ci") as client:
-        for image in (await client.images.list()).images:
-            print(image.name)
+        async for page in pluggd.client.pages(client.images.list):
+            for image in page.images:
+                print(image.name)
 
     with pluggd.client.blocking.Client("/run/pluggd/pluggd.sock", namespace="ci") as client:
-        for image in client.call("images.v1.list")["images"]:
+        for image in client.each("images.v1.list", "images"):
             print(image["name"])
 
 Names are imported when they are used: the blocking client must not pay for trio.
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
     from pluggd.client.client import connect as connect
     from pluggd.client.lost import ConnectFailed as ConnectFailed
     from pluggd.client.lost import ConnectionLost as ConnectionLost
+    from pluggd.client.paging import pages as pages
 
-__all__ = ["Client", "ConnectFailed", "ConnectionLost", "blocking", "connect"]
+__all__ = ["Client", "ConnectFailed", "ConnectionLost", "blocking", "connect", "pages"]
 
 _HOMES = {
     "Client": "pluggd.client.client",
     "connect": "pluggd.client.client",
     "ConnectFailed": "pluggd.client.lost",
     "ConnectionLost": "pluggd.client.lost",
+    "pages": "pluggd.client.paging",
 }
 
 

@@ -22,6 +22,7 @@ import msgpack
 
 from pluggd import __version__, errors
 from pluggd.client.lost import connect_failed, connection_lost, reason
+from pluggd.client.paging import PAGE, records
 from pluggd.client.plain import Fields, is_map
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
@@ -262,6 +263,30 @@ class Client:
         params = [dict(args or {}), metadata]
         self._send(self._pack([REQUEST, msgid, method, params]))
         return stream
+
+    def each(
+        self,
+        method: str,
+        key: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        page: int = PAGE,
+        timeout: float | None = None,
+        namespace: str | None = None,
+    ) -> Iterator[Any]:
+        """The records of a listing of any length, with no more than a page in memory.
+
+        method: a `list`. key: of the records in its result ("images"). page: records
+        asked for at once. timeout: of each page. Raises as `call`.
+        """
+        return records(
+            lambda given: self.call(
+                method, given, timeout=timeout, namespace=namespace
+            ),
+            key,
+            args,
+            page,
+        )
 
     def upload(
         self,

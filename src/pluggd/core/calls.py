@@ -24,7 +24,7 @@ from pluggd.errors import (
 )
 from pluggd.model.record import Encoded, encode
 from pluggd.services.call import Call, current_call
-from pluggd.services.rpc import Batch
+from pluggd.services.rpc import Batch, Unfinished
 from pluggd.services.schema import Stream
 from pluggd.wire.encoder import encode_credit, encode_item
 
@@ -228,12 +228,15 @@ class ActiveCall:
         call: Call,
         timeout: float | None,
         begun: int,
+        rest: Unfinished[Any] | None = None,
     ) -> None:
-        """begun: when it arrived, of `time.perf_counter_ns`."""
+        """begun: when it arrived, of `time.perf_counter_ns`. rest: what is left to do of
+        an inline method."""
         self.msgid = msgid
         self.method = method
         self.answered = False
         self._arguments = arguments
+        self._rest = rest
         self._call = call
         self._timeout = timeout
         self.begun = begun
@@ -270,7 +273,10 @@ class ActiveCall:
         result: Any = None
         try:
             with self._scope:
-                result = await self.method.function(**self._arguments)
+                if self._rest is not None:
+                    result = await self._rest.finish()
+                else:
+                    result = await self.method.function(**self._arguments)
         except* Exception as group:  # noqa: BLE001 -- a plugin's bug is one call's error
             failure = group
         finally:

@@ -36,6 +36,7 @@ from pluggd.errors import (
 )
 from pluggd.services.call import Peer
 from pluggd.services.hello import Welcome
+from pluggd.services.rpc import Unfinished
 from pluggd.wire.decoder import Decoder
 from pluggd.wire.encoder import encode_error, encode_notification, encode_result
 from pluggd.wire.errors import Malformed, ProtocolError
@@ -256,10 +257,12 @@ class Connection:
                 raise Unavailable(STOPPING)
             prepared = self._dispatcher.prepare(request, self.session)
             method = prepared.method
-            if method.inline and not fds:
-                self.outbox.put(
-                    encode_result(request.msgid, self._dispatcher.run_inline(prepared))
-                )
+            if method.inline:
+                raw = self._dispatcher.run_inline(prepared)
+                if isinstance(raw, Unfinished):
+                    self.in_flight.start(request.msgid, prepared, [], raw)
+                    return
+                self.outbox.put(encode_result(request.msgid, raw))
                 # As `served`, but most requests end here, and a call costs as much.
                 counters = method.statistics
                 statistics = self.statistics
@@ -272,7 +275,7 @@ class Connection:
                 welcome = self._hello(**prepared.arguments)
                 self.outbox.put(encode_result(request.msgid, method.encode(welcome)))
                 self.statistics.served(method.statistics)
-            elif method.deferred and not fds:
+            elif method.deferred:
                 self.in_flight.defer(request.msgid, prepared)
             else:
                 self.in_flight.start(request.msgid, prepared, fds)

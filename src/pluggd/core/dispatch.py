@@ -35,6 +35,7 @@ from pluggd.plugin import DEFERRED_ATTRIBUTE, INLINE_ATTRIBUTE
 from pluggd.services.call import Call, Peer, current_call, namespace
 from pluggd.services.hello import RPC
 from pluggd.services.kind import Kind
+from pluggd.services.rpc import Unfinished
 from pluggd.services.schema import MethodSchema, ServiceSchema, service_schema
 from pluggd.wire.encoder import NIL, wrapping
 from pluggd.wire.limits import Limits
@@ -383,12 +384,15 @@ class Dispatcher:
             return method.statistics
         return self._hello.statistics if name == HELLO else self._unknown
 
-    def run_inline(self, prepared: Prepared) -> bytes:
-        """Call a method that does not wait; its encoded result."""
+    def run_inline(self, prepared: Prepared) -> bytes | Unfinished[Any]:
+        """Call a method that does not wait; its encoded result, or what is left to do."""
         method = prepared.method
         token = current_call.set(prepared.call)
         try:
-            raw = method.encode(method.function(**prepared.arguments))
+            result = method.function(**prepared.arguments)
+            if type(result) is Unfinished:
+                return result
+            raw = method.encode(result)
         finally:
             current_call.reset(token)
         self.check_size(method, raw)

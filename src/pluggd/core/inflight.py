@@ -31,6 +31,7 @@ from pluggd.errors import (
     ResourceExhausted,
 )
 from pluggd.services.call import Call, current_call
+from pluggd.services.rpc import Unfinished
 from pluggd.wire.encoder import encode_fds, encode_result
 from pluggd.wire.messages import FDS_FEATURE, HELLO
 
@@ -140,10 +141,16 @@ class InFlight:
         self._host = host
         self._streams = 0
 
-    def start(self, msgid: int, prepared: Prepared, fds: list[int]) -> None:
+    def start(
+        self,
+        msgid: int,
+        prepared: Prepared,
+        fds: list[int],
+        rest: Unfinished[Any] | None = None,
+    ) -> None:
         """Run a method as a task; the descriptors that it claims are taken out of `fds`.
 
-        Raises the PluggdError to answer with.
+        rest: what is left to do of an inline one. Raises the PluggdError to answer with.
         """
         method = prepared.method
         limits = self._limits
@@ -173,6 +180,7 @@ class InFlight:
             ),
             prepared.timeout,
             self._statistics.turn,
+            rest,
         )
         self._streams += method.streams
         self._statistics.streams += method.streams

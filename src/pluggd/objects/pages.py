@@ -11,16 +11,28 @@ module does not know what the records are; a store brings the test that filters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from itertools import islice
+from time import perf_counter_ns
+from typing import Generic, TypeVar
 
 import msgpack
+import trio
 
 from pluggd.errors import InvalidArgument
 from pluggd.model.filters import Adaptor, Filter, parse_filters
 from pluggd.model.record import Encoded, Record
+from pluggd.objects.joined import joined_view
 from pluggd.services.metadata import Metadata
+from pluggd.services.rpc import Unfinished
 
 L = TypeVar("L", bound=Record)
+
+SLICE = 2_000_000
+"""ns that a listing may take before others have their turn: some 4,000 records, or some
+hundred with a filter that looks into them."""
+
+BLOCK = 32
+"""Records between two looks at the clock."""
 
 _packer = msgpack.Packer()
 
@@ -36,23 +48,103 @@ def listed(
     filters: Sequence[str],
     limit: int,
     after: str,
-) -> Encoded[L]:
+) -> Encoded[L] | Unfinished[L]:
     """What a store's `list` answers: a page of a table, in the order of the names.
 
     field: the list of the page. adaptor: reads a stored record for the filters.
-    Raises InvalidArgument for a filter or a limit that is none.
+
+    One that takes longer than `SLICE` goes on in slices, between which others have
+    their turn and changes are seen: a record that is there all the time is on the page
+    once, one that comes or goes meanwhile may be. Inside a transaction it is done at
+    once. Raises InvalidArgument for a filter or a limit that is none.
     """
     check_limit(limit)
     matches = record_test(parse_filters(filters), adaptor)
-    return metadata.read(
-        lambda view: encoded_page(
-            page,
-            field,
-            view.scan(table, namespace, after=after),
-            limit=limit,
-            matches=matches,
+    listing = Listing(page, field, limit=limit, matches=matches, after=after)
+
+    def look(deadline: int) -> bool:
+        return metadata.read(
+            lambda view: listing.take(
+                view.scan(table, namespace, after=listing.cursor), deadline
+            )
         )
-    )
+
+    if look(0 if joined_view() is not None else perf_counter_ns() + SLICE):
+        return listing.encoded()
+
+    async def finish() -> Encoded[L]:
+        while True:
+            await trio.lowlevel.checkpoint()
+            if look(perf_counter_ns() + SLICE):
+                return listing.encoded()
+
+    return Unfinished(finish)
+
+
+class Listing(Generic[L]):
+    """A page in the making: the first `limit` matching records (0: all) as a `page`,
+    whose list is `field`. cursor: the last name that was looked at."""
+
+    def __init__(
+        self,
+        page: type[L],
+        field: str,
+        *,
+        limit: int = 0,
+        matches: Callable[[bytes], bool] | None = None,
+        after: str = "",
+    ) -> None:
+        self.cursor = after
+        self._page = page
+        self._field = field
+        self._limit = limit
+        self._matches = matches
+        self._chosen: list[bytes] = []
+        self._last = ""
+        self._next = ""
+
+    def take(self, records: Iterable[tuple[str, bytes]], deadline: int = 0) -> bool:
+        """Look at more records, names and stored bytes, from the cursor on.
+
+        Whether that was all; otherwise the deadline (of `perf_counter_ns`, 0 for none)
+        has passed.
+        """
+        records = iter(records)
+        size = min(BLOCK, self._limit + 1) if self._limit else BLOCK
+        while block := list(islice(records, size)):
+            if self._matches is None and not self._limit:
+                self._chosen += [record for _, record in block]
+                self._last = block[-1][0]
+            elif self._choose(block):
+                return True
+            self.cursor = block[-1][0]
+            if deadline and perf_counter_ns() > deadline:
+                return False
+        return True
+
+    def _choose(self, block: Iterable[tuple[str, bytes]]) -> bool:
+        """Whether the page is full, and more would match."""
+        matches, limit, chosen = self._matches, self._limit, self._chosen
+        for name, record in block:
+            if matches is not None and not matches(record):
+                continue
+            if limit and len(chosen) == limit:
+                self._next = self._last
+                return True
+            chosen.append(record)
+            self._last = name
+        return False
+
+    def encoded(self) -> Encoded[L]:
+        """The page. Its `next` is the last name on it when more records match, else ""."""
+        chosen, next_ = self._chosen, self._next
+        parts = [_packer.pack_map_header(bool(chosen) + bool(next_))]
+        if chosen:
+            head = _packer.pack_array_header(len(chosen))
+            parts += [_packer.pack(self._field), head, *chosen]
+        if next_:
+            parts += [_packer.pack("next"), _packer.pack(next_)]
+        return Encoded(b"".join(parts), self._page)
 
 
 def encoded_page(
@@ -63,28 +155,10 @@ def encoded_page(
     limit: int = 0,
     matches: Callable[[bytes], bool] | None = None,
 ) -> Encoded[L]:
-    """The first `limit` matching records (0: all) as a `page`, whose list is `field`.
-
-    records: names and stored bytes in the order of the listing, from its cursor on.
-    The page's `next` is the last name on it when more records match, else "".
-    """
-    chosen: list[bytes] = []
-    last = next_ = ""
-    for name, record in records:
-        if matches is not None and not matches(record):
-            continue
-        if limit and len(chosen) == limit:
-            next_ = last
-            break
-        chosen.append(record)
-        last = name
-    parts: list[bytes] = []
-    if chosen:
-        parts += [_packer.pack(field), _packer.pack_array_header(len(chosen)), *chosen]
-    if next_:
-        parts += [_packer.pack("next"), _packer.pack(next_)]
-    header = _packer.pack_map_header(bool(chosen) + bool(next_))
-    return Encoded(b"".join([header, *parts]), page)
+    """A page of records that are at hand; arguments as of `Listing`."""
+    listing = Listing(page, field, limit=limit, matches=matches)
+    listing.take(records)
+    return listing.encoded()
 
 
 def record_test(

@@ -19,8 +19,8 @@ the descriptor travels as SCM_RIGHTS (docs/rpc.md).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, NewType, Protocol, TypeVar, runtime_checkable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Generic, NewType, Protocol, TypeVar, runtime_checkable
 
 from pluggd.model.record import Encoded
 
@@ -91,6 +91,18 @@ class Receive(Protocol[T_co]):
     """Where a method takes items from; `trio.MemoryReceiveChannel` is one."""
 
     def __aiter__(self) -> AsyncIterator[T_co]: ...
+
+
+class Unfinished(Generic[T_co]):
+    """What an inline method returns that has begun something longer than it may take.
+
+    finish: does the rest; the server runs it as a task, as if the method were one.
+    """
+
+    __slots__ = ("finish",)
+
+    def __init__(self, finish: Callable[[], Awaitable[Encoded[T_co]]]) -> None:
+        self.finish = finish
 
 
 class RpcOptions:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +21,6 @@ from pluggd.client.plain import Fields as Fields
 if TYPE_CHECKING:
     from pluggd.client.blocking import Client, Stream
 
-PAGE = 1000
 """Records in one answer to a list; of usual ones, some hundred kilobytes."""
 
 ALIASES = {
@@ -107,14 +106,20 @@ class App:
 
         more: further arguments of the method.
         """
-        found: list[Fields] = []
-        arguments: Fields = {"filters": [*filters], "limit": PAGE, **more}
-        while True:
-            page = self.call(method, arguments)
-            found += page.get(key, [])
-            if not page.get("next"):
-                return found
-            arguments["after"] = page["next"]
+        return list(self.each(method, key, filters, more))
+
+    def each(
+        self,
+        method: str,
+        key: str,
+        filters: Sequence[str] = (),
+        more: Mapping[str, Any] = {},
+    ) -> Iterator[Fields]:
+        """As `all_of`, with no more than a page in memory."""
+        from pluggd.client.paging import records
+
+        arguments: Fields = {"filters": [*filters], **more}
+        return records(lambda given: self.call(method, given), key, arguments)
 
     def stream(
         self,

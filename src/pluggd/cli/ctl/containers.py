@@ -79,9 +79,9 @@ def create(
 @pass_app
 def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
     """List container records."""
-    found = app.all_of("containers.v1.list", "containers", filters)
+    found = app.each("containers.v1.list", "containers", filters)
     if app.json:
-        json_document(found)
+        json_document(list(found))
     elif quiet:
         for item in found:
             out(clean(item["id"]))

@@ -29,9 +29,9 @@ content.add_command(fsck)
 @pass_app
 def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
     """List blobs."""
-    found = app.all_of("content.v1.list", "infos", filters)
+    found = app.each("content.v1.list", "infos", filters)
     if app.json:
-        json_document(found)
+        json_document(list(found))
     elif quiet:
         for item in found:
             out(clean(item["digest"]))

@@ -187,11 +187,11 @@ def push(app: App, /, platform: str, name: str, source: str, **access: Any) -> N
 @pass_app
 def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
     """List images; the size is that of this platform."""
-    found = app.all_of("images.v1.list", "images", filters)
     if quiet and not app.json:
-        for item in found:
+        for item in app.each("images.v1.list", "images", filters):
             out(clean(item["name"]))
         return
+    found = app.all_of("images.v1.list", "images", filters)
     from pluggd.cli.ctl import inspection
 
     rows = inspection.summaries(app, found)

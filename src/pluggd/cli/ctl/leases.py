@@ -57,9 +57,9 @@ def create(
 @pass_app
 def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
     """List leases."""
-    found = app.all_of("leases.v1.list", "leases", filters)
+    found = app.each("leases.v1.list", "leases", filters)
     if app.json:
-        json_document(found)
+        json_document(list(found))
     elif quiet:
         for item in found:
             out(clean(item["id"]))

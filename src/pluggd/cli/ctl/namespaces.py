@@ -36,9 +36,9 @@ def create(app: App, name: str, label: tuple[str, ...]) -> None:
 @pass_app
 def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
     """List namespaces."""
-    found = app.all_of("namespaces.v1.list", "namespaces", filters)
+    found = app.each("namespaces.v1.list", "namespaces", filters)
     if app.json:
-        json_document(found)
+        json_document(list(found))
     elif quiet:
         for item in found:
             out(clean(item["name"]))
