@@ -61,7 +61,9 @@ class ContainerStore:
             event = ContainerCreate(
                 id=created.id,
                 image=created.image,
-                runtime=ContainerRuntime(name=created.runtime.name),
+                runtime=ContainerRuntime(
+                    name=created.runtime.name, options=created.runtime.options
+                ),
             )
             _emit(txn, namespace, event)
             return created

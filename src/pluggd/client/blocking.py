@@ -80,6 +80,16 @@ class Stream:
         if not self._answered:
             self._client.notify("$/end", [self._msgid])
 
+    @property
+    def credit(self) -> int:
+        """How many items can be sent now without waiting."""
+        return self._credit
+
+    @property
+    def answered(self) -> bool:
+        """Whether the call is over; items may be left."""
+        return self._answered
+
     def arrived(self) -> list[Any]:
         """The items that are there now, without waiting."""
         self._client.receive_ready()
@@ -189,6 +199,10 @@ class Client:
     @property
     def closed(self) -> bool:
         return self._socket.fileno() < 0
+
+    def fileno(self) -> int:
+        """For select: readable when `Stream.arrived` may have something new."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Close the connection; calls under way are cancelled by the daemon."""

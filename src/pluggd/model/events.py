@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pluggd.model.record import Record
+from pluggd.model.types import Any, Mount
 
 
 class Event(Record, frozen=True):
@@ -45,6 +46,7 @@ class ImageDelete(Event, frozen=True):
 
 class ContainerRuntime(Record, frozen=True):
     name: str = ""
+    options: Any | None = None
 
 
 class ContainerCreate(Event, frozen=True):
@@ -135,3 +137,90 @@ class SnapshotRemove(Event, frozen=True):
 
     key: str
     snapshotter: str = ""
+
+
+class TaskIO(Record, frozen=True):
+    stdin: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    terminal: bool = False
+
+
+class TaskCreate(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/create"
+    TYPE: ClassVar[str] = "containerd.events.TaskCreate"
+
+    container_id: str
+    bundle: str = ""
+    rootfs: list[Mount] = []
+    io: TaskIO = TaskIO()
+    pid: int = 0
+
+
+class TaskStart(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/start"
+    TYPE: ClassVar[str] = "containerd.events.TaskStart"
+
+    container_id: str
+    pid: int = 0
+
+
+class TaskExecAdded(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/exec-added"
+    TYPE: ClassVar[str] = "containerd.events.TaskExecAdded"
+
+    container_id: str
+    exec_id: str = ""
+
+
+class TaskExecStarted(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/exec-started"
+    TYPE: ClassVar[str] = "containerd.events.TaskExecStarted"
+
+    container_id: str
+    exec_id: str = ""
+    pid: int = 0
+
+
+class TaskExit(Event, frozen=True):
+    """id: of the exec, or of the task for its first process. exited_at: ns."""
+
+    TOPIC: ClassVar[str] = "/tasks/exit"
+    TYPE: ClassVar[str] = "containerd.events.TaskExit"
+
+    container_id: str
+    id: str = ""
+    pid: int = 0
+    exit_status: int = 0
+    exited_at: int = 0
+
+
+class TaskDelete(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/delete"
+    TYPE: ClassVar[str] = "containerd.events.TaskDelete"
+
+    container_id: str
+    pid: int = 0
+    exit_status: int = 0
+    exited_at: int = 0
+
+
+class TaskOOM(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/oom"
+    TYPE: ClassVar[str] = "containerd.events.TaskOOM"
+
+    container_id: str
+
+
+class TaskPaused(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/paused"
+    TYPE: ClassVar[str] = "containerd.events.TaskPaused"
+
+    container_id: str
+
+
+class TaskResumed(Event, frozen=True):
+    TOPIC: ClassVar[str] = "/tasks/resumed"
+    TYPE: ClassVar[str] = "containerd.events.TaskResumed"
+
+    container_id: str

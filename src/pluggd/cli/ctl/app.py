@@ -35,6 +35,8 @@ ALIASES = {
     "plugin": "plugins",
     "container": "containers",
     "c": "containers",
+    "task": "tasks",
+    "t": "tasks",
     "lease": "leases",
     "snapshot": "snapshots",
     "s": "snapshots",

@@ -5,15 +5,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import IO
 
 import click
 
 from pluggd.cli.ctl.app import App, Fields, Group, pass_app
 from pluggd.cli.ctl.args import CONTAINERS, IMAGES, pairs
-from pluggd.cli.ctl.output import clean, json_document, out, table
+from pluggd.cli.ctl.output import clean, json_document, labels, out, table
 from pluggd.cli.ctl.removal import MISSING_OK, remove_each
 from pluggd.client.plain import map_in
+from pluggd.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    NotImplemented_,
+)
 
 SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 MINIMAL_SPEC = {"ociVersion": "1.1.0"}
@@ -110,13 +117,39 @@ def info(app: App, id_: str, spec: bool) -> None:
 
 
 @containers.command()
+@click.argument("id_", metavar="ID", shell_complete=CONTAINERS)
+@click.argument("label", nargs=-1, required=True, metavar="KEY=VALUE...")
+@pass_app
+def label(app: App, id_: str, label: tuple[str, ...]) -> None:
+    """Set labels; an empty value removes one."""
+    given = pairs(label)
+    fields = [f"labels.{key}" for key in given]
+    request = {"container": {"id": id_, "labels": given}, "fields": fields}
+    changed = map_in(app.call("containers.v1.update", request), "container")
+    if app.json:
+        json_document(changed)
+    else:
+        out(labels(map_in(changed, "labels")))
+
+
+@containers.command()
+@click.option("-f", "--force", is_flag=True, help="Kill and remove its task first.")
+@click.option("--keep-snapshot", is_flag=True, help="Leave it to collection.")
 @click.argument(
     "ids", nargs=-1, required=True, metavar="ID...", shell_complete=CONTAINERS
 )
 @MISSING_OK
 @pass_app
-def rm(app: App, ids: tuple[str, ...], missing_ok: bool) -> None:
-    """Remove container records."""
+def rm(
+    app: App, force: bool, keep_snapshot: bool, ids: tuple[str, ...], missing_ok: bool
+) -> None:
+    """Remove container records, with their snapshots. One that has a task stays."""
+    snapshots: dict[str, Fields] = {}
+    for id_ in ids:
+        _refuse_task(app, id_, force)
+        with suppress(NotFound):
+            record = app.call("containers.v1.get", {"id": id_})
+            snapshots[id_] = map_in(record, "container")
     remove_each(
         app,
         ids,
@@ -124,3 +157,26 @@ def rm(app: App, ids: tuple[str, ...], missing_ok: bool) -> None:
         "id",
         missing_ok=missing_ok,
     )
+    for container in snapshots.values():
+        if container.get("snapshot_key") and not keep_snapshot:
+            request = {
+                "key": container["snapshot_key"],
+                "snapshotter": container.get("snapshotter", ""),
+            }
+            with suppress(NotFound, NotImplemented_, InvalidArgument):
+                app.call("snapshots.v1.remove", request)
+
+
+def _refuse_task(app: App, id_: str, force: bool) -> None:
+    """What runs must not lose its record and its snapshot by a slip."""
+    try:
+        task = map_in(app.call("tasks.v1.get", {"id": id_}), "task")
+    except (NotFound, NotImplemented_):
+        return  # none, or a daemon that runs no tasks
+    if not force:
+        status = map_in(task, "process").get("status", "")
+        raise FailedPrecondition(
+            f'container "{id_}" has a task, which is {status}: remove that first'
+            f" (pluggctl tasks rm {id_}), or use --force: failed precondition"
+        )
+    app.call("tasks.v1.delete", {"id": id_, "force": True})

@@ -43,7 +43,12 @@ class Root(LazyGroup):
         "leases": (f"{_HERE}.leases:leases", "Leases: create, ls, rm, resources."),
         "containers": (
             f"{_HERE}.containers:containers",
-            "Container records: create, ls, info, rm.",
+            "Container records: create, ls, info, label, rm.",
+        ),
+        "run": (f"{_HERE}.run:run", "Run a command in a new container."),
+        "tasks": (
+            f"{_HERE}.tasks:tasks",
+            "What runs: ls, start, exec, attach, logs, stats, ps, kill, wait, rm.",
         ),
         "events": (f"{_HERE}.events:events", "Follow what happens."),
         "gc": (f"{_HERE}.gc:gc", "Collection: run, status, plan, explain."),

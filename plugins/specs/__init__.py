@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Makes OCI runtime specifications from images. See README.md."""
+
+from plugins.specs.registration import pluggd_register
+
+__all__ = ["pluggd_register"]
