@@ -179,12 +179,20 @@ async def read_all(response: httpx2.Response, limit: int, what: str) -> bytes:
 
 def reason(error: Exception) -> str:
     """What went wrong with a connection, in a few words."""
-    text = str(error).strip().lower()
-    return text or {
+    known = {
         "ReadTimeout": "it sent nothing for too long",
         "WriteTimeout": "it took nothing for too long",
         "ConnectTimeout": "it cannot be reached in time",
-    }.get(type(error).__name__, type(error).__name__)
+    }.get(type(error).__name__)
+    if known:
+        return known
+    cause: BaseException | None = error
+    while cause is not None:
+        # The library's own errors are often empty around one that says why.
+        if text := str(cause).strip():
+            return text
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def _basic(credential: Credential) -> str:

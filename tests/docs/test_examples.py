@@ -93,7 +93,7 @@ async def test_every_example_starts(daemon: RunningDaemon) -> None:
     examples = {
         info.uri: info.status
         for info in daemon.daemon.plugins()
-        if info.uri.startswith("example.")
+        if info.uri.startswith(("example.", "pluggd.credentials."))
     }
     # Those in proxy/ are programs of their own: tests/proxy runs them.
     count = len(
