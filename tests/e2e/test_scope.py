@@ -261,6 +261,7 @@ def _dollar(value: object) -> dict[str, str]:
 OWN = {
     *("created_at", "updated_at", "started_at", "timestamp", "seq", "next", "took"),
     *("elapsed", "pause", "examined", "since", "last_at", "next_at"),
+    *("calls", "errors", "tasks"),
 }
 
 
