@@ -15,7 +15,7 @@ import trio
 from pluggd.model.figures import Figure, Histogram, gauge, histogram
 
 EVERY = 1.0
-"""Seconds between two looks at the loop: one wake-up, some 50 us of an idle daemon."""
+"""Seconds between two looks at the loop: one wake-up of an idle daemon."""
 
 THREAD_EVERY = 10
 """Looks at the loop for each one at the threads."""
