@@ -17,6 +17,10 @@ from pluggd.services.images import Image, ImageList
 NAMES = [f"n{number:05}" for number in range(70_000)]
 
 
+def has_a_seven(record: bytes) -> bool:
+    return b"7" in record
+
+
 def stored(names: list[str]) -> list[tuple[str, bytes]]:
     return [(name, encode(Image(name=name))) for name in names]
 
@@ -48,7 +52,7 @@ def test_next_leads_to_the_rest(names: list[str], limit: int) -> None:
 )
 def test_slices_come_to_the_same_page(count: int, limit: int, filtered: bool) -> None:
     records = stored(NAMES[:count])
-    matches = (lambda record: b"7" in record) if filtered else None
+    matches = has_a_seven if filtered else None
     whole = encoded_page(ImageList, "images", records, limit=limit, matches=matches)
     listing = Listing(ImageList, "images", limit=limit, matches=matches)
     slices = 1

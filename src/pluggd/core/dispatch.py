@@ -390,8 +390,8 @@ class Dispatcher:
         token = current_call.set(prepared.call)
         try:
             result = method.function(**prepared.arguments)
-            if type(result) is Unfinished:
-                return result
+            if isinstance(result, Unfinished):
+                return result  # pyright: ignore[reportUnknownVariableType]
             raw = method.encode(result)
         finally:
             current_call.reset(token)
