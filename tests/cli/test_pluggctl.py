@@ -282,14 +282,37 @@ def test_an_image_goes_in_by_file_and_comes_out_the_same(
 def test_a_listing_has_sizes_and_platforms(ctl: Ctl, archive: Path) -> None:
     ok(ctl("images", "import", str(archive)))
     header, row = ok(ctl("images", "ls")).lines
-    assert header.split() == ["REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS", "LABELS"]
-    assert row.split()[-2:] == ["linux/amd64", "-"]
+    columns = ["REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS", "STATUS", "UNPACKED"]
+    assert header.split() == [*columns, "LABELS"]
+    assert row.split()[-4:] == ["linux/amd64", "complete", "-", "-"]
     (found,) = ok(ctl("images", "ls", "--json")).json
     assert found["platforms"] == ["linux/amd64"]
+    assert (found["status"], found["unpacked"]) == ("complete", [])
     layout = small_layout()
     assert found["size"] == sum(len(blob) for blob in layout.blobs.values())
     assert ok(ctl("images", "ls", "-q", "name~=hello")).lines == [HELLO]
     assert ok(ctl("images", "ls", "-q", "name==nope")).lines == []
+
+
+def test_an_image_is_unpacked_and_its_files_are_counted_and_compared(
+    ctl: Ctl, archive: Path, tmp_path: Path
+) -> None:
+    native = ("--snapshotter", "native")
+    ok(ctl("images", "import", "--unpack", *native, str(archive)))
+    (found,) = ok(ctl("images", "ls", "--json")).json
+    assert found["unpacked"] == ["native"]
+    assert ok(ctl("images", "check")).lines[1].split()[-1] == "native"
+    snapshotter, chain = ok(ctl("images", "unpack", *native, HELLO)).lines[0].split()
+    assert snapshotter == "native"
+    header, content, *snapshots, total = ok(ctl("images", "usage", HELLO)).lines
+    assert header.split() == ["WHERE", "KEY", "SIZE", "INODES"]
+    assert content.split()[:3] == ["content", "4", "blobs"]
+    assert [line.split()[0] for line in snapshots] == ["native", "native"]
+    assert snapshots[-1].split()[1] == chain
+    assert total.split()[0] == "total"
+    kept = ok(ctl("snapshots", "diff", *native, "--keep", chain)).json
+    assert kept["annotations"]["containerd.io/uncompressed"].startswith("sha256:")
+    assert ok(ctl("leases", "ls", "-q")).lines == []
 
 
 def test_inspect_draws_a_tree(ctl: Ctl, archive: Path) -> None:

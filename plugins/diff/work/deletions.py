@@ -25,9 +25,9 @@ class Deletions:
         root = tree.directory(())
         assert root is not None
         # A layer without others below it has nothing to delete, and nothing to note.
-        self._needed = tree.overlay is None and bool(os.listdir(root.fd))
-        # Hashes, because a layer may have a million names. Two equal ones, of which
-        # nobody can make any, would spare what should go.
+        self._needed = tree.overlay is not None or bool(os.listdir(root.fd))
+        # Hashes, because a layer may have a million names. Two equal ones, which
+        # nobody can make, as they are salted, would spare what should go.
         self._kept: set[int] = set()
 
     def keep(self, path: Parts) -> None:
@@ -43,29 +43,28 @@ class Deletions:
 
     def whiteout(self, parent: Parts, name: bytes) -> None:
         """The layer deletes one name."""
-        overlay = self._tree.overlay
-        if overlay is None and not self._needed:
+        if not self._needed:
             return
-        directory = self._tree.directory(parent, create=overlay is not None)
+        directory = self._tree.directory(parent, create=False)
         if directory is None:
             return
-        if overlay is None:
+        if self._tree.overlay is None:
             self._delete(directory, name)
         else:
             self._record(directory, name)
 
     def opaque(self, parent: Parts) -> None:
         """The layer deletes all that is in a directory, but not the directory."""
-        overlay = self._tree.overlay
-        if overlay is None and not self._needed:
+        if not self._needed:
             return
-        directory = self._tree.directory(parent, create=overlay is not None)
+        directory = self._tree.directory(parent, create=False)
         if directory is None:
             return
+        overlay = self._tree.overlay
         if overlay is None:
-            self._empty(directory)
+            self._empty(directory.path)
         elif directory.path:
-            self._tree.hide(directory)
+            self._cover(directory.path)
         else:
             # Overlay merges the roots whatever they say: delete name by name.
             for name in overlay.root_names():
@@ -77,46 +76,57 @@ class Deletions:
         return root
 
     def _record(self, directory: Directory, name: bytes) -> None:
-        try:
-            os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory.fd)
-        except FileExistsError:
-            here = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
-            if stat.S_ISDIR(here.st_mode):
-                self._tree.hide(self._tree.real((*directory.path, name)))
-
-    def _delete(self, directory: Directory, name: bytes) -> None:
         path = (*directory.path, name)
-        if hash(path) not in self._kept:
-            self._remove(directory.fd, name)
+        kept = self._delete(directory, name)
+        if kept is not None:
+            if stat.S_ISDIR(kept.st_mode):
+                self._cover(path)
             return
-        here = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
-        if stat.S_ISDIR(here.st_mode):
-            self._empty(self._tree.real(path))
+        found = self._tree.below(path)
+        if found is None:
+            return  # a mark where nothing is to be hidden would be seen in listings
+        os.close(found.parent)
+        parent = self._tree.real(path[:-1])
+        os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent.fd)
 
-    def _empty(self, top: Directory) -> None:
+    def _cover(self, path: Parts) -> None:
+        """Hide what the layers below have in a directory; what was noted in it until
+        now, and is not of this layer, has nothing to hide any more."""
+        self._empty(path)
+        self._tree.hide(self._tree.real(path))
+
+    def _delete(self, directory: Directory, name: bytes) -> os.stat_result | None:
+        """Remove a name, but not what the layer brought under it, which it returns. The
+        directory may be closed by then."""
+        path = (*directory.path, name)
+        try:
+            here = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if hash(path) not in self._kept:
+            self._remove(directory.fd, name, here)
+            return None
+        if stat.S_ISDIR(here.st_mode):
+            self._empty(path)
+        return here
+
+    def _empty(self, top: Parts) -> None:
         """Remove all below a directory that the layer did not bring."""
-        pending = [top.path]
+        pending = [top]
         while pending:
             path = pending.pop()
             fd = os.dup(self._tree.real(path).fd)
             try:
-                for text in os.listdir(fd):
-                    name = os.fsencode(text)
-                    if hash((*path, name)) not in self._kept:
-                        self._remove(fd, name)
-                        continue
+                for name in map(os.fsencode, os.listdir(fd)):
                     here = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    if stat.S_ISDIR(here.st_mode):
+                    if hash((*path, name)) not in self._kept:
+                        self._remove(fd, name, here)
+                    elif stat.S_ISDIR(here.st_mode):
                         pending.append((*path, name))
             finally:
                 os.close(fd)
 
-    def _remove(self, fd: int, name: bytes) -> None:
-        here = None
-        try:
-            here = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return
+    def _remove(self, fd: int, name: bytes, here: os.stat_result) -> None:
         remove(fd, name)
         if stat.S_ISDIR(here.st_mode) or stat.S_ISLNK(here.st_mode):
             self._tree.forget()

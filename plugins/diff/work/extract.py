@@ -97,13 +97,14 @@ class Extractor:
                 self._make(entry, parent, name, replaced)
                 break
             except FileExistsError:
-                parent = self._parent(parts[:-1])
+                # By its real path: the way there may lead through what is replaced.
+                parent = self._tree.real(parent.path)
                 here = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
                 remove(parent.fd, name)
                 replaced = True
                 if stat.S_ISDIR(here.st_mode) or stat.S_ISLNK(here.st_mode):
                     self._tree.forget()
-                    parent = self._parent(parts[:-1])
+                    parent = self._tree.real(parent.path)
         self._deletions.keep((*parent.path, name))
 
     def _make(

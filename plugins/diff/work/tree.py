@@ -47,7 +47,6 @@ class Tree:
         self._root = Directory(fd, ())
         self._lowers = lowers
         self._open: dict[Parts, Directory] = {(): self._root}
-        self._resolved: dict[Parts, Directory] = {(): self._root}
         self._opaque: set[Parts] = set()
         self._privileged = os.geteuid() == 0
         self.times: dict[Parts, tuple[int, int]] = {}
@@ -72,21 +71,17 @@ class Tree:
             if directory is not self._root:
                 os.close(directory.fd)
         self._open = {(): self._root}
-        self._resolved = {(): self._root}
 
     def directory(self, parts: Parts, *, create: bool = True) -> Directory | None:
         """The directory of a name, made where it is missing; None when it may not be
         made. Valid until the next call. Raises InvalidArgument when something else is
         in the way."""
-        found = self._resolved.get(parts)
+        found = self._open.get(parts)
         if found is not None:
             return found
         if len(self._open) > MAX_OPEN:
             self.forget()
-        found = self._walk(parts, create)
-        if found is not None:
-            self._resolved[parts] = found
-        return found
+        return self._walk(parts, create)
 
     def real(self, path: Parts) -> Directory:
         """A directory that is there, by its real path. Raises FileNotFoundError and
@@ -96,6 +91,9 @@ class Tree:
             return found
         if len(self._open) > MAX_OPEN:
             self.forget()
+        return self._real(path)
+
+    def _real(self, path: Parts) -> Directory:
         here = self._root
         for number, name in enumerate(path, 1):
             known = self._open.get(path[:number])
@@ -176,9 +174,9 @@ class Tree:
                 return None
             os.unlink(name, dir_fd=parent.fd)
             os.mkdir(name, 0o755, dir_fd=parent.fd)
-            fd = os.open(name, DIRECTORY, dir_fd=parent.fd)
-            self.hide(Directory(fd, path))
-            return fd
+            made = self._real(path)
+            self.hide(made)
+            return made.fd
         found = self.below(path)
         if found is None:
             if not create:

@@ -41,10 +41,12 @@ def main(arguments: Sequence[str]) -> None:
         if not data:
             return
         try:
-            _send(sock, _work(sock, json.loads(data), fds))
+            answer = _work(sock, json.loads(data), fds)
         finally:
+            # Before the answer: an ingest is committed when nobody can write to it.
             for fd in fds:
                 os.close(fd)
+        _send(sock, answer)
 
 
 def _work(sock: socket.socket, job: Message, fds: list[int]) -> Message:

@@ -22,8 +22,8 @@ from pluggd.cli.ctl.output import clean, json_document, note, out
 from pluggd.cli.ctl.progress import Progress
 
 
-def take_in(app: App, file: str, arguments: Fields) -> None:
-    """Import a file, or stdin for `-`, and print the names that now exist."""
+def take_in(app: App, file: str, arguments: Fields) -> list[str]:
+    """Import a file, or stdin for `-`, and print the names that now exist; the names."""
     with contextlib.ExitStack() as stack:
         if file == "-":
             source = sys.stdin.fileno()
@@ -49,9 +49,10 @@ def take_in(app: App, file: str, arguments: Fields) -> None:
                 on_item=progress.show,
                 timeout=app.timeout,
             )
+    names = [image["name"] for image in answer.get("images", [])]
     if app.json:
         json_document(answer)
-        return
+        return names
     for image in answer.get("images", []):
         out(f"{clean(image['name'])} {clean(image['target'].get('digest', ''))}")
     if answer.get("skipped"):
@@ -59,6 +60,7 @@ def take_in(app: App, file: str, arguments: Fields) -> None:
             f"{answer['skipped']} entries without a name were skipped; "
             "--digests or --index-name gives them one"
         )
+    return names
 
 
 def write_out(app: App, file: str, arguments: Fields) -> None:

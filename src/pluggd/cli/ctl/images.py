@@ -11,6 +11,7 @@ import click
 
 from pluggd.cli.ctl.app import App, Fields, Group, pass_app
 from pluggd.cli.ctl.args import IMAGES, NAMESPACES, pairs
+from pluggd.cli.ctl.imagefs import COMMANDS, SNAPSHOTTER, unpacked
 from pluggd.cli.ctl.output import clean, json_document, labels, out, size, table
 from pluggd.cli.ctl.removal import MISSING_OK, remove_each
 
@@ -29,6 +30,10 @@ PLATFORM = click.option(
 ALL_PLATFORMS = click.option("--all-platforms", is_flag=True, help="All that is there.")
 
 
+for _command in COMMANDS:
+    images.add_command(_command)
+
+
 @images.command("import")
 @click.option("--base-name", default="", help="Prefix for entries with a tag only.")
 @click.option("--index-name", default="", help="Keep the index under this name too.")
@@ -36,6 +41,8 @@ ALL_PLATFORMS = click.option("--all-platforms", is_flag=True, help="All that is 
 @PLATFORM
 @ALL_PLATFORMS
 @click.option("--label", multiple=True, metavar="KEY=VALUE")
+@click.option("--unpack", is_flag=True, help="Also make their snapshots.")
+@SNAPSHOTTER
 @click.argument("file", type=click.Path())
 @pass_app
 def import_(
@@ -46,6 +53,8 @@ def import_(
     platform: tuple[str, ...],
     all_platforms: bool,
     label: tuple[str, ...],
+    unpack: bool,
+    snapshotter: str,
     file: str,
 ) -> None:
     """Take in an OCI layout or docker archive (a tar file, or - for stdin)."""
@@ -59,7 +68,9 @@ def import_(
         "all_platforms": all_platforms,
         "labels": pairs(label),
     }
-    archives.take_in(app, file, arguments)
+    taken = archives.take_in(app, file, arguments)
+    for name in taken if unpack else ():
+        unpacked(app, name, snapshotter)
 
 
 @images.command()
@@ -199,7 +210,7 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
         json_document(rows)
         return
     table(
-        ("REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS", "LABELS"),
+        ("REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS", "STATUS", "UNPACKED", "LABELS"),
         [
             (
                 row["name"],
@@ -207,6 +218,8 @@ def ls(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
                 row["target"].get("digest", ""),
                 size(row["size"]),
                 ",".join(row["platforms"]),
+                row.get("status", "-"),
+                ",".join(row.get("unpacked", ())) or "-",
                 labels(row.get("labels")),
             )
             for row in rows
@@ -264,20 +277,6 @@ def label(app: App, name: str, label: tuple[str, ...]) -> None:
         json_document(result)
     else:
         out(clean(labels(result.get("labels"))))
-
-
-@images.command()
-@click.option("-q", "--quiet", is_flag=True, help="Only the names of complete ones.")
-@click.argument("filters", nargs=-1, metavar="[FILTER]...")
-@pass_app
-def check(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
-    """Say whether images are complete for this platform.
-
-    Exits with 1 when one is not.
-    """
-    from pluggd.cli.ctl import inspection
-
-    inspection.check(app, app.all_of("images.v1.list", "images", filters), quiet=quiet)
 
 
 @images.command()

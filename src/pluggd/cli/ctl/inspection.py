@@ -15,12 +15,15 @@ import click
 from pluggd.cli.ctl.app import App, Fields
 from pluggd.cli.ctl.output import clean, json_document, labels, out, size, table
 from pluggd.client.plain import is_map
-from pluggd.errors import DataLoss, InvalidArgument, NotFound
+from pluggd.errors import DataLoss, InvalidArgument, NotFound, NotImplemented_
 from pluggd.model import oci
 from pluggd.model.imageinfo import ImageInfo, Node
 from pluggd.model.platforms import describe
 from pluggd.model.record import convert, decode_json
 from pluggd.model.types import Descriptor
+
+STATES = 500
+"""Images that are asked about at once; an answer is some 500 bytes for each."""
 
 
 def reader(app: App, namespace: str | None = None) -> ImageInfo:
@@ -45,9 +48,29 @@ def target_of(image: Fields) -> Descriptor:
     return convert(image.get("target") or {}, Descriptor)
 
 
+def states(app: App, images: list[Fields]) -> dict[str, Fields]:
+    """What the daemon says of each image that is still there: `status`, `unpacked`,
+    and more (`ImageState`). Empty when it has no plugin that knows."""
+    found: dict[str, Fields] = {}
+    names = [image["name"] for image in images]
+    for start in range(0, len(names), STATES):
+        try:
+            answer = app.call(
+                "unpack.v1.check", {"names": names[start : start + STATES]}
+            )
+        except NotImplemented_:
+            return {}
+        except NotFound:
+            answer = app.call("unpack.v1.check")  # one went since it was listed
+        found |= {state["name"]: state for state in answer.get("images", [])}
+    return found
+
+
 def summaries(app: App, images: list[Fields]) -> list[Fields]:
-    """The images with `size` in bytes and `platforms`; unreadable ones have none."""
+    """The images with `size` in bytes and `platforms`; unreadable ones have none. With
+    `status` and `unpacked` where the daemon says so."""
     info = reader(app)
+    known = states(app, images)
     found: list[Fields] = []
     for image in images:
         target = target_of(image)
@@ -55,7 +78,11 @@ def summaries(app: App, images: list[Fields]) -> list[Fields]:
             platforms = [describe(one) for one in info.platforms(target)]
         except (NotFound, InvalidArgument):
             platforms = []
-        found.append({**image, "size": info.size(target), "platforms": platforms})
+        row = {**image, "size": info.size(target), "platforms": platforms}
+        if state := known.get(image["name"]):
+            row["status"] = state.get("status", "")
+            row["unpacked"] = state.get("unpacked", [])
+        found.append(row)
     return found
 
 
@@ -85,6 +112,7 @@ def check(app: App, images: list[Fields], *, quiet: bool) -> None:
             return False
         return True
 
+    known = states(app, images)
     rows: list[Fields] = []
     for image in images:
         target = target_of(image)
@@ -105,6 +133,9 @@ def check(app: App, images: list[Fields], *, quiet: bool) -> None:
                 ),
                 "missing": sorted(lost),
             }
+        if state := known.get(image["name"]):
+            row["chain_id"] = state.get("chain_id", "")
+            row["unpacked"] = state.get("unpacked", [])
         rows.append(row)
     if app.json:
         json_document(rows)
@@ -114,13 +145,14 @@ def check(app: App, images: list[Fields], *, quiet: bool) -> None:
                 out(clean(row["name"]))
     else:
         table(
-            ("REF", "TYPE", "DIGEST", "STATUS", "SIZE"),
+            ("REF", "TYPE", "DIGEST", "STATUS", "SIZE", "UNPACKED"),
             [
                 (
                     row["name"],
                     row["target"].get("media_type", ""),
                     row["target"].get("digest", ""),
                     *_shown(row),
+                    ",".join(row.get("unpacked", ())) or "-",
                 )
                 for row in rows
             ],

@@ -24,6 +24,7 @@ from pluggd.cli.ctl.output import (
     table,
 )
 from pluggd.cli.ctl.removal import MISSING_OK, remove_each
+from pluggd.cli.ctl.snapshot_diff import diff
 from pluggd.cli.ctl.snapshot_trees import tree_lines
 
 ROOT = "containerd.io/gc.root"
@@ -58,6 +59,9 @@ def _making(function: F) -> F:
 @click.group(cls=Group)
 def snapshots() -> None:
     """Snapshots: file systems in layers, each on a committed parent."""
+
+
+snapshots.add_command(diff)
 
 
 @snapshots.command()
