@@ -20,7 +20,7 @@ from plugins.containers.store import TABLE, ContainerStore
 async def start(ctx: Context[NoConfig]) -> AsyncGenerator[Containers]:
     metadata = ctx.get(METADATA)
     await metadata.open_table(TABLE)
-    metadata.register(ResourceType(CONTAINER, "containers"))
+    ctx.on_stop(metadata.register(ResourceType(CONTAINER, "containers")))
     yield ContainerStore(metadata)
 
 

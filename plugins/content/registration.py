@@ -65,21 +65,25 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
     writer = Writer(metadata, catalog, ingests, committer, locks)
     cleaner = Cleaner(metadata, disk, guards, locks, files, ctx.log)
 
-    metadata.register(
-        ResourceType(
-            type=CONTENT_TYPE,
-            plural="blobs",
-            collect=catalog.collect_blob,
-            cleanup=cleaner.cleanup,
-            check=Checker(metadata, disk, catalog, guards, locks),
+    ctx.on_stop(
+        metadata.register(
+            ResourceType(
+                type=CONTENT_TYPE,
+                plural="blobs",
+                collect=catalog.collect_blob,
+                cleanup=cleaner.cleanup,
+                check=Checker(metadata, disk, catalog, guards, locks),
+            )
         )
     )
-    metadata.register(
-        ResourceType(
-            type=INGEST,
-            plural="ingests",
-            collect=catalog.collect_ingest,
-            blocks_namespace=False,
+    ctx.on_stop(
+        metadata.register(
+            ResourceType(
+                type=INGEST,
+                plural="ingests",
+                collect=catalog.collect_ingest,
+                blocks_namespace=False,
+            )
         )
     )
     ctx.export_figures(partial(content_figures, metadata, files))

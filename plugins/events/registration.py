@@ -35,8 +35,8 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
     retention = Retention(metadata, kept, trimmed=exchange.tail.trimmed, log=ctx.log)
     # Nothing is awaited between the reading of the bounds, above, and this: an event
     # is in the log then or is announced here.
-    metadata.on_commit(exchange.committed)
-    metadata.on_commit(retention.committed)
+    ctx.on_stop(metadata.on_commit(exchange.committed))
+    ctx.on_stop(metadata.on_commit(retention.committed))
     ctx.spawn(retention.run_forever, name="event log retention")
     appender = Appender(metadata)
     ctx.spawn(appender.run_forever, name="event log")

@@ -28,7 +28,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Gc]:
     ctx.export("full_interval", format_duration(full_interval))
     metadata = ctx.get(METADATA)
     scheduler = Scheduler(metadata, chosen, log=ctx.log, full_interval=full_interval)
-    metadata.on_change(scheduler.changed)
+    ctx.on_stop(metadata.on_change(scheduler.changed))
     ctx.export_figures(scheduler.totals.figures)
     ctx.spawn(scheduler.run_forever, name="gc scheduler")
     yield GcService(metadata, scheduler)

@@ -21,7 +21,7 @@ from plugins.images.store import TABLE, ImageStore, collect
 async def start(ctx: Context[NoConfig]) -> AsyncGenerator[Images]:
     metadata = ctx.get(METADATA)
     await metadata.open_table(TABLE)
-    metadata.register(ResourceType(IMAGE, "images", collect=collect))
+    ctx.on_stop(metadata.register(ResourceType(IMAGE, "images", collect=collect)))
     yield ImageStore(metadata, lambda: ctx.find(GC))
 
 

@@ -21,8 +21,10 @@ from plugins.leases.manager import TABLE, LeaseManager, collect
 async def start(ctx: Context[NoConfig]) -> AsyncGenerator[Leases]:
     metadata = ctx.get(METADATA)
     await metadata.open_table(TABLE)
-    metadata.register(
-        ResourceType(LEASE, "leases", collect=collect, blocks_namespace=False)
+    ctx.on_stop(
+        metadata.register(
+            ResourceType(LEASE, "leases", collect=collect, blocks_namespace=False)
+        )
     )
     yield LeaseManager(metadata, lambda: ctx.find(GC))
 

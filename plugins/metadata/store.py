@@ -33,6 +33,7 @@ from pluggd.objects import tables
 from pluggd.objects.collector import Collector
 from pluggd.objects.joined import joined_transaction, joined_view, perform
 from pluggd.objects.kv import KV
+from pluggd.objects.listeners import listen
 from pluggd.objects.mark import MarkResult
 from pluggd.objects.transaction import ObjectTransaction, ObjectView
 from pluggd.services.metadata import (
@@ -151,21 +152,23 @@ class LmdbMetadata:
 
     # --- listeners
 
-    def on_commit(self, function: Callable[[list[tuple[int, bytes]]], None]) -> None:
-        self._commit_listeners.append(function)
+    def on_commit(
+        self, function: Callable[[list[tuple[int, bytes]]], None]
+    ) -> Callable[[], None]:
+        return listen(self._commit_listeners, function)
 
-    def on_change(self, function: Callable[[bool], None]) -> None:
-        self._change_listeners.append(function)
+    def on_change(self, function: Callable[[bool], None]) -> Callable[[], None]:
+        return listen(self._change_listeners, function)
 
     def _deliver(self, changes: Sequence[ObjectTransaction]) -> None:
         events = [event for change in changes for event in change.new_events]
         if events:
-            for on_commit in self._commit_listeners:
+            for on_commit in tuple(self._commit_listeners):
                 self._guard(on_commit, events)
         if all(change.by_collector for change in changes):
             return
         released = self._collector.note_commit(any(c.released for c in changes))
-        for on_change in self._change_listeners:
+        for on_change in tuple(self._change_listeners):
             self._guard(on_change, released)
 
     def _guard(self, listener: Callable[[T], None], argument: T) -> None:
@@ -178,8 +181,8 @@ class LmdbMetadata:
 
     # --- collection
 
-    def register(self, resource: ResourceType) -> None:
-        self._collector.register(resource)
+    def register(self, resource: ResourceType) -> Callable[[], None]:
+        return self._collector.register(resource)
 
     def resources(self) -> Sequence[ResourceType]:
         return self._collector.resources()

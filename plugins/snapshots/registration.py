@@ -34,13 +34,15 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Snapshots]:
     in_flight = InFlight()
     cleaner = Cleaner(metadata, drivers.all, keys.store, in_flight, ctx.log)
     await cleaner.finish_commits()
-    metadata.register(
-        ResourceType(
-            type=SNAPSHOT,
-            plural="snapshots",
-            collect=collect,
-            cleanup=cleaner.cleanup,
-            check=Checker(metadata, drivers.all, cleaner, in_flight),
+    ctx.on_stop(
+        metadata.register(
+            ResourceType(
+                type=SNAPSHOT,
+                plural="snapshots",
+                collect=collect,
+                cleanup=cleaner.cleanup,
+                check=Checker(metadata, drivers.all, cleaner, in_flight),
+            )
         )
     )
     ctx.export("default", drivers.default)

@@ -47,7 +47,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Tasks]:
         ctx.export(f"runtime.{runtime.name}", runtime.program)
     ctx.export("default", next(iter(runtimes)))
     table = Table(ctx.get(METADATA))
-    await table.open()
+    ctx.on_stop(await table.open())
     follower = Follower(table, ctx.log)
 
     def begin(task: Running) -> None:

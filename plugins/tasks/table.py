@@ -8,6 +8,8 @@ crash leaves a process that nobody knows. Events are in the transaction of the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pluggd.errors import AlreadyExists
 from pluggd.model.events import Event
 from pluggd.model.record import Record, decode, encode
@@ -48,9 +50,10 @@ class Table:
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
 
-    async def open(self) -> None:
+    async def open(self) -> Callable[[], None]:
+        """Returns what undoes it."""
         await self._metadata.open_table(TABLE)
-        self._metadata.register(ResourceType(TASK, "tasks"))
+        return self._metadata.register(ResourceType(TASK, "tasks"))
 
     async def add(self, namespace: str, record: TaskRecord) -> None:
         """Raises AlreadyExists."""

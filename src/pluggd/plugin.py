@@ -135,6 +135,14 @@ class Context(Protocol[C_co]):
         after `yield`. If it raises, the plugin becomes *failed* and the rest goes on."""
         ...
 
+    def on_stop(self, function: Callable[[], object]) -> None:
+        """Call this when the plugin has stopped, the last one first; for what was begun
+        with another plugin, as in `ctx.on_stop(metadata.on_commit(heard))`.
+
+        It must not wait; what it raises goes to the log.
+        """
+        ...
+
     def on_reload(self, function: Callable[[C_co], None]) -> None:
         """Take new options while running: called with the new record when a reload of
         the configuration changes only options that the registration names in `live`.

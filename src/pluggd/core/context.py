@@ -103,6 +103,9 @@ class PluginContext(Generic[C_co]):
         label = name or str(getattr(function, "__qualname__", function))
         self._spawn(function, args, label)
 
+    def on_stop(self, function: Callable[[], object]) -> None:
+        self._row.on_stop.append(function)
+
     def on_reload(self, function: Callable[[C_co], None]) -> None:
         self._row.on_reload = function
 

@@ -144,8 +144,19 @@ class Lifecycle:
         finally:
             # Also when an exception passes that is no business of a plugin.
             row.instance = None
+            self._let_go(row, log)
             life.turn_over.set()
             life.over.set()
+
+    @staticmethod
+    def _let_go(row: Row, log: Log) -> None:
+        """Undo what it began with others, whatever became of it."""
+        while row.on_stop:
+            undo = row.on_stop.pop()
+            try:
+                undo()
+            except Exception:
+                log.exception("plugin cannot let go of something")
 
     async def _enter(self, life: _Life, log: Log) -> None:
         row, registration = life.row, life.registration

@@ -38,6 +38,9 @@ class Row:
     exports: dict[str, str] = field(default_factory=dict[str, str])
     capabilities: list[str] = field(default_factory=list[str])
     platforms: list[Platform] = field(default_factory=list[Platform])
+    on_stop: list[Callable[[], object]] = field(
+        default_factory=list[Callable[[], object]]
+    )
     on_reload: Callable[[Any], None] | None = None
     figures: list[FigureSource] = field(default_factory=list[FigureSource])
     tasks: int = 0

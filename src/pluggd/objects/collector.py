@@ -87,11 +87,17 @@ class Collector:
 
     # --- types of objects
 
-    def register(self, resource: ResourceType) -> None:
+    def register(self, resource: ResourceType) -> Callable[[], None]:
         """As in `Metadata`. Raises AlreadyExists."""
         if resource.type in self._resources:
             raise AlreadyExists(f'resource type "{resource.type}": already exists')
         self._resources[resource.type] = resource
+
+        def undo() -> None:
+            if self._resources.get(resource.type) is resource:
+                del self._resources[resource.type]
+
+        return undo
 
     def resources(self) -> Sequence[ResourceType]:
         return tuple(self._resources.values())

@@ -306,8 +306,12 @@ class Metadata(Protocol):
         """Make a table usable; called in `start`, before the first transaction on it."""
         ...
 
-    def register(self, resource: ResourceType) -> None:
-        """Make a type of object known to collection; called in `start`."""
+    def register(self, resource: ResourceType) -> Callable[[], None]:
+        """Make a type of object known to collection; called in `start`.
+
+        Returns what undoes it, for `ctx.on_stop`: until the type is registered again,
+        objects of it are kept. Raises AlreadyExists.
+        """
         ...
 
     def resources(self) -> Sequence[ResourceType]:
@@ -338,7 +342,9 @@ class Metadata(Protocol):
         """
         ...
 
-    def on_commit(self, function: Callable[[list[tuple[int, bytes]]], None]) -> None:
+    def on_commit(
+        self, function: Callable[[list[tuple[int, bytes]]], None]
+    ) -> Callable[[], None]:
         """Call this in the trio thread after each commit that recorded events.
 
         With the new (sequence number, encoded Envelope), in order, each exactly once,
@@ -346,7 +352,7 @@ class Metadata(Protocol):
         """
         ...
 
-    def on_change(self, function: Callable[[bool], None]) -> None:
+    def on_change(self, function: Callable[[bool], None]) -> Callable[[], None]:
         """Call this in the trio thread after each commit of updates; True when
         something may have become collectable since the last collection began."""
         ...

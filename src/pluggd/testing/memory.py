@@ -21,6 +21,7 @@ import trio
 from pluggd.errors import InvalidArgument, ResourceExhausted
 from pluggd.objects.collector import BUDGET, Collector
 from pluggd.objects.joined import joined_transaction, joined_view, perform
+from pluggd.objects.listeners import listen
 from pluggd.objects.tables import CANDIDATES, RESERVED, TABLES
 from pluggd.objects.transaction import ObjectTransaction, ObjectView
 from pluggd.services.metadata import (
@@ -115,23 +116,25 @@ class MemoryMetadata:
 
     def _announce(self, txn: ObjectTransaction) -> None:
         if txn.new_events:
-            for on_commit in self._on_commit:
+            for on_commit in tuple(self._on_commit):
                 on_commit(txn.new_events)
         if not txn.by_collector:
             released = self._collector.note_commit(txn.released)
-            for on_change in self._on_change:
+            for on_change in tuple(self._on_change):
                 on_change(released)
 
-    def on_commit(self, function: Callable[[list[tuple[int, bytes]]], None]) -> None:
-        self._on_commit.append(function)
+    def on_commit(
+        self, function: Callable[[list[tuple[int, bytes]]], None]
+    ) -> Callable[[], None]:
+        return listen(self._on_commit, function)
 
-    def on_change(self, function: Callable[[bool], None]) -> None:
-        self._on_change.append(function)
+    def on_change(self, function: Callable[[bool], None]) -> Callable[[], None]:
+        return listen(self._on_change, function)
 
     # --- collection
 
-    def register(self, resource: ResourceType) -> None:
-        self._collector.register(resource)
+    def register(self, resource: ResourceType) -> Callable[[], None]:
+        return self._collector.register(resource)
 
     def resources(self) -> Sequence[ResourceType]:
         return self._collector.resources()

@@ -62,6 +62,7 @@ class FakeContext(Generic[C]):
         self._nursery = nursery
         self._strict = strict
         self._tasks: dict[trio.CancelScope, trio.Event] = {}
+        self._on_stop: list[Callable[[], object]] = []
         self._reload: Callable[[C], None] | None = None
 
     def get(self, kind: Kind[T]) -> T:
@@ -102,6 +103,9 @@ class FakeContext(Generic[C]):
 
         self._nursery.start_soon(run, name=name)
 
+    def on_stop(self, function: Callable[[], object]) -> None:
+        self._on_stop.append(function)
+
     def on_reload(self, function: Callable[[C], None]) -> None:
         self._reload = function
 
@@ -137,6 +141,11 @@ class FakeContext(Generic[C]):
         for over in self._tasks.values():
             await over.wait()
 
+    def let_go(self) -> None:
+        """Undo what it began with others, as its stop does."""
+        while self._on_stop:
+            self._on_stop.pop()()
+
 
 @asynccontextmanager
 async def started(
@@ -157,3 +166,4 @@ async def started(
             finally:
                 with trio.CancelScope(shield=True):
                     await context.stop_tasks()
+        context.let_go()
