@@ -16,7 +16,7 @@ from pluggd.model.record import Encoded, decode, replace
 from pluggd.model.references import expiry
 from pluggd.objects.pages import listed
 from pluggd.objects.records import check_text, label_edges, stored_form, sync_policy
-from pluggd.plugin import Unfinished, inline_encoded
+from pluggd.plugin import Deferred, Unfinished, deferred, inline_encoded
 from pluggd.services import call
 from pluggd.services.gc import Gc
 from pluggd.services.images import Image, ImageList
@@ -43,7 +43,8 @@ class ImageStore:
         self._metadata = metadata
         self._find_gc = find_gc
 
-    async def create(self, *, image: Image) -> Image:
+    @deferred
+    def create(self, *, image: Image) -> Deferred[Image]:
         namespace = call.namespace()
         validate_name(image)
         validate_image(image)
@@ -57,7 +58,7 @@ class ImageStore:
             _emit(txn, namespace, ImageCreate(name=created.name, labels=created.labels))
             return created
 
-        return await self._metadata.update(change)
+        return self._metadata.start_update(change)
 
     @inline_encoded
     def get(self, *, name: str) -> Encoded[Image]:
@@ -84,7 +85,8 @@ class ImageStore:
             after=after,
         )
 
-    async def update(self, *, image: Image, fields: Sequence[str] = ()) -> Image:
+    @deferred
+    def update(self, *, image: Image, fields: Sequence[str] = ()) -> Deferred[Image]:
         namespace = call.namespace()
         validate_name(image)
         check_update(image, fields)
@@ -93,14 +95,15 @@ class ImageStore:
             record = txn.get(TABLE, namespace, image.name)
             if record is None:
                 raise _not_found(image.name)
-            changed = updated(decode(record, Image), image, fields)
+            stored = decode(record, Image)
+            changed = updated(stored, image, fields)
             validate_image(changed)
             changed = replace(changed, updated_at=txn.now)
-            _write(txn, namespace, changed)
+            _write(txn, namespace, changed, stored)
             _emit(txn, namespace, ImageUpdate(name=changed.name, labels=changed.labels))
             return changed
 
-        return await self._metadata.update(change)
+        return self._metadata.start_update(change)
 
     async def delete(self, *, name: str, sync: bool = False, target: str = "") -> None:
         namespace = call.namespace()
@@ -131,22 +134,40 @@ def collect(txn: Transaction, node: Node) -> None:
     _emit(txn, node.namespace, ImageDelete(name=node.name))
 
 
-def _write(txn: Transaction, namespace: str, image: Image) -> None:
-    """Store the record and state what it keeps; an expiring one goes on the lease."""
+def _write(
+    txn: Transaction, namespace: str, image: Image, before: Image | None = None
+) -> None:
+    """Store the record and state what it keeps; an expiring one goes on the lease.
+
+    before: what the store has of it, and has stated.
+    """
     record = stored_form(image, f'image "{image.name}"')
-    expires = expiry(image.labels)
-    node = Node(IMAGE, namespace, image.name)
     txn.put(TABLE, namespace, image.name, record)
+    expires = expiry(image.labels)
+    edges = _edges(namespace, image)
+    # Most updates are of labels that refer to nothing.
+    if (
+        before is not None
+        and expires is None
+        and expiry(before.labels) is None
+        and _edges(namespace, before) == edges
+    ):
+        return
+    node = Node(IMAGE, namespace, image.name)
     txn.set_node(
         node,
-        [
-            Edge(Node(CONTENT, namespace, image.target.digest)),
-            *label_edges(namespace, image.labels),
-        ],
+        edges,
         root_until=FOREVER if expires is None else max(expires, NEVER),
     )
     if expires is not None:
         txn.hold(node)
+
+
+def _edges(namespace: str, image: Image) -> list[Edge]:
+    return [
+        Edge(Node(CONTENT, namespace, image.target.digest)),
+        *label_edges(namespace, image.labels),
+    ]
 
 
 def _emit(txn: Transaction, namespace: str, event: Event) -> None:

@@ -115,7 +115,7 @@ class Batch(Generic[C]):
             job.run(self._begin(buffer))
         except BaseException as error:  # noqa: BLE001 - it is the caller's to handle
             buffer.undo()
-            job.fail(error)
+            job.refuse(error)
             if isinstance(error, lmdb.Error) and not isinstance(error, OWN_FAULT):
                 self.failure = error
         else:

@@ -155,7 +155,7 @@ class Group(Generic[C]):
                 if job.abandoned:
                     continue
                 if opened.disk_full and not job.reclaim:
-                    job.fail(self._no_room())
+                    job.refuse(self._no_room())
                     continue
                 self.figures.ran_in_thread += 1
                 txn = parent if flat else environment.begin_write(parent)
@@ -204,10 +204,10 @@ class Group(Generic[C]):
             if counting and not job.reclaim:
                 self._check_limit(tables)
         except OWN_FAULT as error:
-            job.fail(error)
+            job.refuse(error)
             return False
         except lmdb.TxnFullError:
-            job.fail(
+            job.refuse(
                 ResourceExhausted(
                     f"update {job.name} changes too much at once: split it"
                 )
@@ -216,7 +216,7 @@ class Group(Generic[C]):
         except lmdb.Error:
             raise
         except BaseException as error:  # noqa: BLE001 - it is the caller's to handle
-            job.fail(error)
+            job.refuse(error)
             return False
         return True
 
@@ -262,7 +262,7 @@ class Group(Generic[C]):
             if job.error is None and job.reclaim and not job.abandoned:
                 again.append(job)
             else:
-                job.fail(self._no_room())
+                job.refuse(self._no_room())
         done: list[C] = []
         # One by one: each leaves free pages inside the file for the next but one.
         while again:
@@ -272,5 +272,5 @@ class Group(Generic[C]):
             except lmdb.Error as second:
                 if not is_full(second, self._environment.path):
                     raise
-                job.fail(self._no_room())
+                job.refuse(self._no_room())
         return done

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
+from pluggd.deferred import Deferred
 from pluggd.errors import Internal
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def directly(change: C, function: Callable[[C], T]) -> T:
     return function(change)
 
 
-class Job(Generic[C, T]):
-    """A function that waits to be run on a C, which the writer makes for it.
+class Job(Deferred[T], Generic[C, T]):
+    """A function that waits to be run on a C, which the writer makes for it; its outcome.
 
     reclaim: it frees space. long: it runs in the writer's thread. table: one that is
     made before it runs, alone. through: calls the function. change: the C of its last
@@ -38,7 +39,6 @@ class Job(Generic[C, T]):
 
     __slots__ = (
         "_function",
-        "_settled",
         "_through",
         "_value",
         "abandoned",
@@ -51,7 +51,6 @@ class Job(Generic[C, T]):
         "reclaim",
         "submitted",
         "table",
-        "task",
     )
 
     def __init__(
@@ -63,10 +62,10 @@ class Job(Generic[C, T]):
         table: str = "",
         through: Callable[[C, Callable[[C], T]], T] = directly,
     ) -> None:
+        super().__init__()
         self._function = function
         self._through = through
         self._value: list[T] = []
-        self._settled = False
         self.reclaim = reclaim
         self.long = long
         self.table = table
@@ -77,7 +76,6 @@ class Job(Generic[C, T]):
         self.committed = False
         self.abandoned = False
         self.submitted = 0
-        self.task: trio.lowlevel.Task | None = None
 
     @property
     def name(self) -> str:
@@ -91,32 +89,36 @@ class Job(Generic[C, T]):
         self._value.append(self.context.run(self._through, change, self._function))
         self.change = change
 
-    def fail(self, error: BaseException) -> None:
-        """Settle it as not happened, unless it failed by itself before."""
+    def refuse(self, error: BaseException) -> None:
+        """Note that it has not happened, and why, unless it failed by itself before."""
         self.change = None
         if self.error is None:
             self.error = error
 
+    def settle(self) -> None:
+        """In the trio thread: it has happened or not; tell who waits."""
+        if self.committed:
+            self.succeed(self._value[0])
+        else:
+            # Nothing is acknowledged for want of an error.
+            self.fail(self.error or Internal(f"update {self.name} was not committed"))
+
     async def wait(self) -> T:
-        """Sleep until `settle`; the function's result or its error."""
-        if self._settled:
+        """As of `Deferred`; a checkpoint. Who is cancelled before the function began
+        prevents it."""
+        if self.done:
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
-            self.task = trio.lowlevel.current_task()
+            task = trio.lowlevel.current_task()
+            self.then(lambda _: trio.lowlevel.reschedule(task))
             await trio.lowlevel.wait_task_rescheduled(self._abandon)
-        if not self.committed:
-            # Nothing is acknowledged for want of an error.
-            raise self.error or Internal(f"update {self.name} was not committed")
-        return self._value[0]
+        return self.result()
 
     def _abandon(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self.abandoned = True
-        self.task = None
+        self.then(_nobody)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def settle(self) -> None:
-        """In the trio thread: it has happened or not; let the waiter go on."""
-        self._settled = True
-        task, self.task = self.task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+
+def _nobody(_: Deferred[T]) -> None:
+    pass

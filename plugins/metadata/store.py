@@ -20,6 +20,7 @@ from typing import TypeVar
 import lmdb
 import trio
 
+from pluggd.deferred import Deferred
 from pluggd.errors import (
     AlreadyExists,
     DataLoss,
@@ -141,6 +142,22 @@ class LmdbMetadata:
         return await self._writer.submit(
             Job(function, reclaim=reclaim, long=long, through=perform)
         )
+
+    def start_update(
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
+    ) -> Deferred[T]:
+        joined = joined_transaction()
+        if joined is not None:
+            done = Deferred[T]()
+            done.succeed(function(joined))
+            return done
+        job = Job(function, reclaim=reclaim, long=long, through=perform)
+        self._writer.start(job)
+        return job
 
     def pending(self) -> bool:
         """Whether a thread of this store has work that somebody waits for.

@@ -53,6 +53,8 @@ class Writer(Generic[C]):
         # What the worker has, while it has the turn.
         self._given: Sequence[Job[C, Any]] | None = None
         self._outstanding = 0
+        # Whether the group before had several updates; then this one will have, too.
+        self._crowded = False
         self._closing = False
         self._hurry = False
         self._failure: BaseException | None = None
@@ -70,6 +72,11 @@ class Writer(Generic[C]):
         Unavailable after a stop, Internal after a crash of the thread.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        self.start(job)
+        return await job.wait()
+
+    def start(self, job: Job[C, Any]) -> None:
+        """As `submit`, without waiting: the job itself tells the outcome."""
         if self._failure is not None:
             raise _crashed(self._failure)
         if self._closing:
@@ -79,7 +86,6 @@ class Writer(Generic[C]):
         self._waiting.append(job)
         if self._given is None:
             self._proceed()
-        return await job.wait()
 
     async def watch(self) -> None:
         """Return when the thread was stopped; raise what made it crash."""
@@ -119,10 +125,10 @@ class Writer(Generic[C]):
         batch = self._batch
         if self._given is not None or batch is None:
             return
-        if self._waiting or batch.full or self._outstanding == 1:
+        if self._waiting or batch.full or not self._crowded:
             self._flush()
         else:
-            # Others may be about to submit, in this very tick.
+            # Others are about to submit, in this very tick.
             self._token.run_sync_soon(self._flush_gathered, idempotent=True)
 
     def _run_waiting(self) -> None:
@@ -178,6 +184,7 @@ class Writer(Generic[C]):
                 )
             else:
                 batch.apply()
+                self._crowded = self._outstanding > 1
                 self._give(batch.jobs, self._worker.commit, batch)
                 return
         if self._closing and not self._waiting:
@@ -226,7 +233,7 @@ class Writer(Generic[C]):
         jobs = list(self._waiting)
         self._waiting.clear()
         for job in jobs:
-            job.fail(answer)
+            job.refuse(answer)
         self._settle(jobs)
 
     def _end(self, failure: BaseException | None) -> None:
@@ -238,7 +245,7 @@ class Writer(Generic[C]):
         jobs = [*(self._given or ()), *(batch.jobs if batch is not None else ())]
         self._given = None
         for job in jobs:
-            job.fail(_crashed(failure) if failure is not None else _stopped())
+            job.refuse(_crashed(failure) if failure is not None else _stopped())
         self._settle(jobs)
         self._refuse_waiting()
 

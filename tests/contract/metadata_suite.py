@@ -313,6 +313,40 @@ async def concurrent_updates_come_one_after_the_other(metadata: Metadata) -> Non
     assert sorted(seen) == list(range(1, 201))
 
 
+async def what_was_started_tells_its_outcome_when_readers_see_it(
+    metadata: Metadata,
+) -> None:
+    await put(metadata)
+    seen: list[list[str]] = []
+
+    def fail(txn: Transaction) -> None:
+        txn.put(TABLE, "ns", "never", b"")
+        raise Stop
+
+    def note(name: str, txn: Transaction) -> str:
+        txn.put(TABLE, "ns", name, b"")
+        return name
+
+    with trio.fail_after(60):
+        started = [
+            metadata.start_update(partial(note, name), long=name == "b")
+            for name in "abc"
+        ]
+        first, *rest = started
+        first.then(lambda _: seen.append(metadata.read(names_of)))
+        assert [await one.wait() for one in rest] == ["b", "c"]
+        assert "a" in seen[0]
+        assert metadata.read(names_of) == ["a", "b", "c"]
+        with pytest.raises(Stop):
+            await metadata.start_update(fail).wait()
+
+        def inside(txn: Transaction) -> list[str]:
+            assert metadata.start_update(partial(note, "d")).result() == "d"
+            return names_of(txn)
+
+        assert await metadata.update(inside) == ["a", "b", "c", "d"]
+
+
 async def one_failed_update_does_not_touch_its_neighbours(metadata: Metadata) -> None:
     await put(metadata)
     failed = 0
@@ -537,6 +571,7 @@ SUITE: list[Callable[[Metadata], Awaitable[None]]] = [
     what_waits_inside_a_transaction_is_refused,
     the_call_is_seen_inside_a_transaction,
     concurrent_updates_come_one_after_the_other,
+    what_was_started_tells_its_outcome_when_readers_see_it,
     one_failed_update_does_not_touch_its_neighbours,
     events_are_numbered_in_one_order,
     a_forwarded_event_keeps_its_time,

@@ -27,6 +27,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from pluggd.deferred import Deferred
 from pluggd.model.record import Record
 from pluggd.services.fsck import Check
 from pluggd.services.kind import Kind
@@ -340,6 +341,17 @@ class Metadata(Protocol):
         long: it may take more than a millisecond, so it must not run in the trio
         thread, where nobody is served meanwhile.
         """
+        ...
+
+    def start_update(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
+    ) -> Deferred[T]:
+        """As `update`, without waiting: for methods that are `deferred`. It may raise at
+        once what `update` would raise. Who does not wait any more does not stop it."""
         ...
 
     def on_commit(

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import trio
 
+from pluggd.deferred import Deferred
 from pluggd.errors import InvalidArgument, ResourceExhausted
 from pluggd.objects.collector import BUDGET, Collector
 from pluggd.objects.joined import joined_transaction, joined_view, perform
@@ -89,11 +90,26 @@ class MemoryMetadata:
         reclaim: bool = False,
         long: bool = False,
     ) -> T:
+        if joined_transaction() is None:
+            await trio.lowlevel.checkpoint()
+        return self.start_update(function, reclaim=reclaim, long=long).result()
+
+    def start_update(
+        self,
+        function: Callable[[ObjectTransaction], T],
+        *,
+        reclaim: bool = False,
+        long: bool = False,
+    ) -> Deferred[T]:
         del long
+        done = Deferred[T]()
         joined = joined_transaction()
-        if joined is not None:
-            return function(joined)
-        await trio.lowlevel.checkpoint()
+        done.succeed(
+            self._update(function, reclaim) if joined is None else function(joined)
+        )
+        return done
+
+    def _update(self, function: Callable[[ObjectTransaction], T], reclaim: bool) -> T:
         self._check_thread()
         if self.full and not reclaim:
             raise ResourceExhausted(
