@@ -175,12 +175,16 @@ class Catalog:
         offset: int = 0,
         descriptor: bool = False,
         announced: bool = True,
+        adopt: bool = True,
+        started_at: int = 0,
     ) -> IngestRecord | None:
         """Begin or take up an ingest, under the lease of the call.
 
         None: the namespace has the expected blob; it is now on the lease and the
         ingest is gone. descriptor: a descriptor is about to be given away. announced:
         remember total and expected (a commit only checks them, and may be refused).
+        adopt: share another namespace's blob if it can be. started_at: of a new one
+        that began before it got a record.
         Raises OutOfRange for an offset into a new one.
         """
         stored = find_ingest(txn, namespace, ref)
@@ -192,7 +196,8 @@ class Catalog:
             return None
         if stored is None:
             record = self._new(txn, namespace, ref, total, expected)
-            if not descriptor:
+            record = replace(record, started_at=started_at or txn.now)
+            if adopt and not descriptor:
                 record = self._adopt(txn, record)
             if not announced and not record.shared:
                 record = replace(record, total=0, expected="")

@@ -38,6 +38,7 @@ from plugins.content.rules import (
     check_size,
     digest_of,
 )
+from plugins.content.young import Young
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,16 @@ class Committer:
         node = Node(LEASE, namespace, name)
         if name and not self._metadata.read(lambda view: view.has_node(node)):
             raise NotFound("lease does not exist: not found")
+
+    async def commit_young(self, namespace: str, young: Young, wanted: Wanted) -> Info:
+        """Commit an ingest that is in memory."""
+        check_size(young.record(), len(young.data), wanted.total)
+        expected = wanted.expected or young.expected
+        digest = digest_of(algorithm_of(expected), young.data)
+        check_result(digest, expected)
+        return await self._placer.place_data(
+            namespace, young.ref, young.data, digest, wanted.labels
+        )
 
     async def commit_shared(
         self,

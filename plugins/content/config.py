@@ -12,6 +12,7 @@ from pluggd.model.record import Record
 MIB = 1 << 20
 MIN_CHUNK = MIB
 MAX_CHUNK = 8 * MIB
+MAX_YOUNG = 1 << 16
 
 
 class Config(Record, frozen=True):
@@ -27,6 +28,11 @@ class Config(Record, frozen=True):
     """Seconds after the last use at which an unfinished ingest without a lease is
     collected; it may live up to a 24th longer or shorter. At least 60. Default 86400."""
 
+    ingest_memory: int = MAX_YOUNG
+    """Bytes up to which an unfinished ingest without a lease is held in memory, and
+    lost in a kill; 0 to 65536. At most 128 are, and none for longer than a minute after
+    its last use. Default 65536."""
+
     chunk_size: int = MIB
     """Bytes that one `read` or one item of `fetch` carries at most: 1 MiB to 8 MiB.
     Default 1048576."""
@@ -41,6 +47,11 @@ class Config(Record, frozen=True):
             raise InvalidArgument(
                 f"ingest_expiry = {self.ingest_expiry}: must be at least 60 seconds: "
                 f"invalid argument"
+            )
+        if not 0 <= self.ingest_memory <= MAX_YOUNG:
+            raise InvalidArgument(
+                f"ingest_memory = {self.ingest_memory}: must be from 0 to {MAX_YOUNG} "
+                f"bytes: invalid argument"
             )
         if not MIN_CHUNK <= self.chunk_size <= MAX_CHUNK:
             raise InvalidArgument(

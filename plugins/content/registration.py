@@ -30,9 +30,11 @@ from plugins.content.openfiles import OpenFiles
 from plugins.content.placing import Placer
 from plugins.content.reading import Reader
 from plugins.content.records import TABLES
+from plugins.content.settling import Settler
 from plugins.content.sharing import sharing_rule
 from plugins.content.store import ContentStore
 from plugins.content.writing import Writer
+from plugins.content.young import YoungIngests
 
 
 @asynccontextmanager
@@ -62,7 +64,9 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
     )
     ingests = Ingests(metadata, disk, catalog, files)
     committer = Committer(metadata, disk, ingests, placer, files)
-    writer = Writer(metadata, catalog, ingests, committer, locks)
+    young = YoungIngests(metadata, config.ingest_memory)
+    settler = Settler(metadata, catalog, ingests, young, locks, ctx.log)
+    writer = Writer(metadata, catalog, ingests, committer, young, settler, locks)
     cleaner = Cleaner(metadata, disk, guards, locks, files, ctx.log)
 
     ctx.on_stop(
@@ -92,9 +96,11 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
     if config.policy == "shared":
         ctx.capability("shared")
     ctx.spawn(cleaner.reconcile, name="reconcile")
+    ctx.spawn(settler.settle_idle, name="settle idle ingests")
     try:
         yield ContentStore(metadata, catalog, reader, writer, lambda: ctx.find(GC))
     finally:
+        await settler.settle_all()
         files.close()
 
 

@@ -3,17 +3,19 @@
 """The methods of the service that change bytes, in terms of ingests and commits.
 
 Each holds the lock of its ref from beginning to end. How an ingest is kept is
-`ingests`, how it becomes a blob `committing`.
+`ingests`, while it is small `young`; how it becomes a blob is `committing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
 
-from pluggd.errors import InvalidArgument, NotFound
+from pluggd.errors import AlreadyExists, InvalidArgument, NotFound
 from pluggd.model.filters import parse_filters
 from pluggd.model.labels import validate_labels
 from pluggd.model.record import decode
@@ -40,6 +42,8 @@ from plugins.content.rules import (
     shared_state,
     wrong_offset,
 )
+from plugins.content.settling import Settler
+from plugins.content.young import Young, YoungIngests
 
 
 class Writer:
@@ -51,12 +55,16 @@ class Writer:
         catalog: Catalog,
         ingests: Ingests,
         committer: Committer,
+        young: YoungIngests,
+        settler: Settler,
         locks: RefLocks,
     ) -> None:
         self._metadata = metadata
         self._catalog = catalog
         self._ingests = ingests
         self._committer = committer
+        self._young = young
+        self._settler = settler
         self._locks = locks
 
     async def write(
@@ -82,7 +90,20 @@ class Writer:
             )
         validate_labels(labels, "content.Labels")
         wanted = Wanted(total, expected, dict(labels))
-        with self._locks.holding((namespace, ref), self._ingests.name(namespace, ref)):
+        async with self._holding(namespace, ref):
+            young = await self._settler.young_for(
+                namespace,
+                ref,
+                offset=offset,
+                size=len(data),
+                total=total,
+                expected=expected,
+                announced=action != "commit",
+            )
+            if young is not None:
+                return await self._write_young(
+                    namespace, young, action, offset, data, wanted
+                )
             if action == "commit" and offset == 0:
                 info = await self._committer.commit_whole(namespace, ref, data, wanted)
                 if info is not None:
@@ -112,6 +133,35 @@ class Writer:
                     )
                     return committed(info, record.started_at)
                 return self._ingests.result(record, action, file)
+
+    @asynccontextmanager
+    async def _holding(self, namespace: str, ref: str) -> AsyncGenerator[None]:
+        """The lock of the ref. Raises Unavailable when another call has it."""
+        await self._settler.undisturbed(namespace, ref)
+        name = self._ingests.name(namespace, ref)
+        with self._locks.holding((namespace, ref), name):
+            yield
+
+    async def _write_young(
+        self,
+        namespace: str,
+        young: Young,
+        action: Action,
+        offset: int,
+        data: bytes,
+        wanted: Wanted,
+    ) -> WriteResult:
+        if action != "stat":
+            young.append(offset, data)
+        if action != "commit":
+            return young.result(action)
+        try:
+            info = await self._committer.commit_young(namespace, young, wanted)
+        except AlreadyExists:
+            self._young.discard(namespace, young.ref)
+            raise
+        self._young.discard(namespace, young.ref)
+        return committed(info, young.started_at)
 
     async def _write_with_descriptor(
         self,
@@ -147,7 +197,8 @@ class Writer:
         check_ingest(ref, total, expected)
         validate_labels(labels, "content.Labels")
         wanted = Wanted(total, expected, dict(labels))
-        with self._locks.holding((namespace, ref), self._ingests.name(namespace, ref)):
+        async with self._holding(namespace, ref):
+            await self._settler.settle(namespace, ref)
             if expected:
                 await self._ingests.refuse_existing(namespace, ref, expected)
             pieces = Pieces(source)
@@ -175,11 +226,15 @@ class Writer:
         self, namespace: str, *, ref: str, total: int, expected: str
     ) -> OpenedIngest:
         check_ingest(ref, total, expected)
-        with self._locks.holding((namespace, ref), self._ingests.name(namespace, ref)):
+        async with self._holding(namespace, ref):
+            await self._settler.settle(namespace, ref)
             record, fd = await self._ingests.give_away(namespace, ref, total, expected)
             return OpenedIngest(status=self._ingests.status(record), fd=Fd(fd))
 
     def status(self, namespace: str, ref: str) -> Status:
+        young = self._young.get(namespace, ref)
+        if young is not None:
+            return young.status()
         record = self._metadata.read(lambda view: find_ingest(view, namespace, ref))
         if record is None:
             raise NotFound(
@@ -202,10 +257,22 @@ class Writer:
         def look() -> list[Status]:
             return [self._ingests.status(record) for record in records]
 
-        return StatusList(statuses=await trio.to_thread.run_sync(look))
+        young = [
+            one.status()
+            for one in self._young.of(namespace)
+            if wanted.match(partial(ref_field, one.ref))
+        ]
+        # One that was settled meanwhile is in both, and by now an ordinary one.
+        found = {status.ref: status for status in young}
+        found |= {s.ref: s for s in await trio.to_thread.run_sync(look)}
+        return StatusList(
+            statuses=[found[ref] for ref in sorted(found, key=os.fsencode)]
+        )
 
     async def abort(self, namespace: str, ref: str) -> None:
-        with self._locks.holding((namespace, ref), self._ingests.name(namespace, ref)):
+        async with self._holding(namespace, ref):
+            if self._young.discard(namespace, ref) is not None:
+                return
             record = await self._metadata.update(
                 lambda txn: self._catalog.abort(txn, namespace, ref), reclaim=True
             )

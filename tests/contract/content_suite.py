@@ -889,7 +889,7 @@ async def test_a_commit_calls_for_no_collection(subject: Subject) -> None:
             await subject.content.write(ref="r", action="commit", offset=2, data=rest)
     assert heard
     assert not any(heard)
-    with using(namespace="one"):
+    with using(namespace="one", lease="l"):
         await subject.content.write(ref="r", data=b"ab")
         await subject.content.abort(ref="r")
     assert heard[-1]

@@ -11,7 +11,7 @@ import pytest
 
 from pluggd.testing.fake_content import fake_content
 from pluggd.testing.memory import memory_metadata
-from tests.plugins.content.content_setup import started_content, started_lmdb
+from tests.plugins.content.content_setup import ON_DISK, started_content, started_lmdb
 
 pytest.register_assert_rewrite("tests.contract.content_suite")
 
@@ -35,5 +35,7 @@ async def subject(
             async with fake_content(metadata) as content:
                 yield Subject(content, metadata)
         else:
-            async with started_content(tmp_path / "content", metadata) as content:
+            async with started_content(
+                tmp_path / "content", metadata, ON_DISK
+            ) as content:
                 yield Subject(content, metadata)

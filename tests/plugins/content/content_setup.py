@@ -21,6 +21,9 @@ from plugins.content.config import Config
 from plugins.content.registration import start
 from plugins.metadata.config import Config as MetadataConfig
 
+ON_DISK = Config(ingest_memory=0)
+"""An ingest of a few bytes has a record and a file, as a large one has."""
+
 
 def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -28,7 +28,7 @@ from pluggd.services.namespaces import NAMESPACES, Namespace
 from pluggd.testing.memory import memory_metadata
 from plugins.content import reading
 from plugins.content.config import Config
-from tests.plugins.content.content_setup import digest_of, started_content
+from tests.plugins.content.content_setup import ON_DISK, digest_of, started_content
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
 async def test_a_full_disk_keeps_the_ingest_and_says_where(
     tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with started_content(tmp_path, metadata) as content:
+    async with started_content(tmp_path, metadata, ON_DISK) as content:
         await content.write(ref="r", data=b"hello ")
         with monkeypatch.context() as patch:
             fail(patch, "pwrite", errno.ENOSPC)
@@ -111,7 +111,7 @@ async def test_a_disk_that_is_really_full_still_reads_and_deletes(
 async def test_a_failed_sync_throws_the_bytes_away(
     tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with started_content(tmp_path, metadata) as content:
+    async with started_content(tmp_path, metadata, ON_DISK) as content:
         await content.write(ref="r", data=b"hello")
         with monkeypatch.context() as patch:
             fail(patch, "fdatasync", errno.EIO)
@@ -129,7 +129,7 @@ async def test_a_failed_sync_throws_the_bytes_away(
 async def test_a_file_that_cannot_even_be_removed_is_not_used_again(
     tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with started_content(tmp_path, metadata) as content:
+    async with started_content(tmp_path, metadata, ON_DISK) as content:
         await content.write(ref="r", data=b"hello")
         with monkeypatch.context() as patch:
             fail(patch, "fdatasync", errno.EIO)

@@ -19,8 +19,14 @@ from pluggd.services.content import Content, Info
 from pluggd.services.metadata import Metadata
 from pluggd.testing.memory import memory_metadata
 from plugins.content import disk as disk_module
+from plugins.content.config import Config
 from plugins.content.records import TRASH
-from tests.plugins.content.content_setup import digest_of, started_content, started_lmdb
+from tests.plugins.content.content_setup import (
+    ON_DISK,
+    digest_of,
+    started_content,
+    started_lmdb,
+)
 
 
 @pytest.fixture
@@ -36,11 +42,14 @@ def in_namespace() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def both_started(root: Path) -> AsyncGenerator[Content]:
+async def both_started(
+    root: Path,
+    config: Config = Config(),  # noqa: B008
+) -> AsyncGenerator[Content]:
     """The plugin over the metadata store on disk: this can be started again."""
     async with (
         started_lmdb(root.parent / f"{root.name} metadata") as metadata,
-        started_content(root, metadata) as content,
+        started_content(root, metadata, config) as content,
     ):
         yield content
 
@@ -119,7 +128,7 @@ async def test_the_file_goes_with_the_last_reference(
 async def test_an_aborted_or_collected_ingest_leaves_no_file(
     tmp_path: Path, metadata: Metadata
 ) -> None:
-    async with started_content(tmp_path, metadata) as content:
+    async with started_content(tmp_path, metadata, ON_DISK) as content:
         await content.write(ref="r", data=b"hello")
         assert len(files(tmp_path)) == 1
         await content.abort(ref="r")
@@ -209,7 +218,7 @@ async def test_an_ingest_is_taken_up_after_a_restart(tmp_path: Path) -> None:
 async def test_what_a_kill_left_behind_is_removed_after_the_start(
     tmp_path: Path,
 ) -> None:
-    async with both_started(tmp_path) as content:
+    async with both_started(tmp_path, ON_DISK) as content:
         await content.write(ref="r", action="commit", data=b"kept")
         await content.write(ref="s", data=b"kept too")
         ingest = next(name for name in files(tmp_path) if name.startswith("ingest/"))
@@ -264,7 +273,7 @@ async def test_reconciling_leaves_running_commits_alone(
 async def test_an_unused_ingest_expires_a_day_after_its_last_use(
     tmp_path: Path, metadata: Metadata
 ) -> None:
-    async with started_content(tmp_path, metadata) as content:
+    async with started_content(tmp_path, metadata, ON_DISK) as content:
         assert metadata.next_expiry() is None
         result = await content.write(ref="r", data=b"x")
         expiry = metadata.next_expiry()
