@@ -153,6 +153,23 @@ ROWS = [
         own=True,
     ),
     Row(
+        "pull",
+        "pull and unpack 200 MB",
+        "pull_unpack_200m",
+        field="value",
+        unit="s",
+        lower=True,
+        floor=1,
+    ),
+    Row(
+        "pull",
+        "peak memory of the daemon meanwhile, above before",
+        "pull_memory_200m",
+        field="value",
+        unit="MiB",
+        lower=True,
+    ),
+    Row(
         "start",
         "exec to first answer",
         "start_to_first_rpc_empty",

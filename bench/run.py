@@ -22,13 +22,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pulls
 from daemons import ROOT, Containerd, Pluggd, Target, environment, running
 from figures import Figures, Line, number, spread
 from picture import draw
 from rows import LIMITS, ROWS, rows_of
 
 GROUPS = ["calib", *dict.fromkeys(row.group for row in ROWS)]
-DEFAULT = ["calib", "images", "content", "events", "gc", "start"]
+DEFAULT = ["calib", "images", "content", "events", "gc", "pull", "start"]
 GO_SOURCES = "/usr/share/gocode/src/github.com/containerd/containerd"
 PACKAGES = "golang-go golang-github-containerd-containerd-dev"
 
@@ -115,11 +116,24 @@ class Bench:
             rep=rep,
         )
 
+    def pull(self, target: Target, rep: int) -> None:
+        reason = pulls.missing()
+        if reason:
+            raise RuntimeError(f"pull: {reason}; its rows are missing")
+        directory = self._fresh(target)
+        with (
+            pulls.registry(self._work / "registry") as name,
+            running(target, directory) as pid,
+        ):
+            self.lines += pulls.pull(target, directory, pid, name, rep)
+
     def measure(self, target: Target, group: str, rep: int) -> None:
         say(f"repetition {rep}: {group} of {target.name}")
         try:
             if group == "gc":
                 self.collection(target, rep)
+            elif group == "pull":
+                self.pull(target, rep)
             elif group == "start":
                 self.start(target, rep)
             else:

@@ -38,19 +38,34 @@ class Backends:
         self, records: Sequence[Image], fields: Sequence[str]
     ) -> list[Image]:
         """Create these images, or set these fields of them; all or none."""
-        images = self.images
-
-        async def put(image: Image) -> Image:
-            try:
-                return await images.update(image=image, fields=fields)
-            except NotFound:
-                return await images.create(image=image)
 
         def store(txn: Transaction) -> list[Image]:
-            return [txn.run(put(image)) for image in records]
+            return [txn.run(self._put(image, fields)) for image in records]
 
         long = len(records) > _FEW
         return await self.metadata.update(store, long=long)
+
+    async def tag(
+        self, source: str, names: Sequence[str], *, force: bool
+    ) -> list[Image]:
+        """Further names for an image; all or none. Raises NotFound, AlreadyExists."""
+
+        def store(txn: Transaction) -> list[Image]:
+            image = txn.run(self.images.get(name=source))
+            made: list[Image] = []
+            for name in dict.fromkeys(names):
+                new = Image(name=name, target=image.target, labels=image.labels)
+                put = self._put(new, ()) if force else self.images.create(image=new)
+                made.append(txn.run(put))
+            return made
+
+        return await self.metadata.update(store, long=len(names) > _FEW)
+
+    async def _put(self, image: Image, fields: Sequence[str]) -> Image:
+        try:
+            return await self.images.update(image=image, fields=fields)
+        except NotFound:
+            return await self.images.create(image=image)
 
     async def read_blob(self, digest: str, what: str) -> bytes:
         """A small blob, whole, and what its digest says.

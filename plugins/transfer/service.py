@@ -28,6 +28,7 @@ from pluggd.services.transfer import (
     Progress,
     Pulled,
     Pushed,
+    Tagged,
     TransferList,
     Transferring,
 )
@@ -184,6 +185,12 @@ class TransferService:
             work = pushing.Pushing(self._backends, name, access, reporter)
             async with reporting(reporter, progress.send):
                 return await work.run(source or name, platform)
+
+    async def tag(
+        self, *, source: str, names: Sequence[str], force: bool = False
+    ) -> Tagged:
+        images = await self._backends.tag(source, names, force=force)
+        return Tagged(images=images)
 
     @inline
     def status(self) -> TransferList:

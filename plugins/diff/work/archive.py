@@ -41,7 +41,8 @@ class Archive:
     def next(self) -> Entry | None:
         """The next entry, or None at the end."""
         self._skip(self._left)
-        self._skip(self._padding)
+        # umoci ends a layer with the last byte of a file, and Go takes that.
+        self._skip(self._padding, at_end=True)
         self._left = self._padding = 0
         records: list[tuple[bytes, bytes]] = []
         longname = longlink = b""
@@ -132,9 +133,12 @@ class Archive:
             whole += self._available(size - len(whole))
         return bytes(whole)
 
-    def _skip(self, size: int) -> None:
+    def _skip(self, size: int, *, at_end: bool = False) -> None:
         while size:
-            size -= len(self._available(size))
+            skipped = len(self._available(size, at_end=at_end))
+            if not skipped:
+                return
+            size -= skipped
 
     def _available(self, size: int, *, at_end: bool = False) -> memoryview:
         """Up to `size` of the next bytes, at least one."""

@@ -79,6 +79,12 @@ class Pushed(Record, frozen=True):
     uploaded: int = 0
 
 
+class Tagged(Record, frozen=True):
+    """The images of the new names, in the order in which they were given."""
+
+    images: list[Image] = []
+
+
 class ExportItem(Record, frozen=True):
     """One item of an export: bytes of the archive (none when it goes to a descriptor),
     or how far it is."""
@@ -191,6 +197,17 @@ class Transfer(Protocol):
         an index, send the manifest for it in place of the index. What the registry
         has is not sent again. Raises NotFound (image, platform), FailedPrecondition
         (a part of the image is not here), and of the registry as `pull`.
+        """
+        ...
+
+    @rpc()
+    async def tag(
+        self, *, source: str, names: Sequence[str], force: bool = False
+    ) -> Tagged:
+        """Give an image further names in this namespace; all of them or none.
+
+        The new ones have its target and labels. force: let a name that exists point
+        there. Raises NotFound (source), AlreadyExists, InvalidArgument.
         """
         ...
 

@@ -245,6 +245,13 @@ def test_a_truncated_layer_is_refused(root: Path, cut: int) -> None:
         extract(data, root)
 
 
+@pytest.mark.parametrize("cut", [1212, 1300, 1536, 2048])
+def test_padding_and_end_mark_may_be_missing(root: Path, cut: int) -> None:
+    data = layer(E("a", b"x" * 700))[:cut]
+    extract(data, root)
+    assert contents(root) == {"a": b"x" * 700}
+
+
 @pytest.mark.parametrize("cut", [1, 5, 20, 60, -1, -9])
 def test_truncated_compressed_data_are_refused(root: Path, cut: int) -> None:
     data = gzip.compress(layer(E("a", os.urandom(3000))))[:cut]

@@ -17,6 +17,7 @@ import trio
 
 from pluggd.client import Client
 from pluggd.errors import (
+    AlreadyExists,
     DataLoss,
     InvalidArgument,
     NotFound,
@@ -444,3 +445,20 @@ async def test_a_damaged_blob_ends_the_export(tmp_path: Path) -> None:
         name = damage_largest_blob(tmp_path)
         with pytest.raises(DataLoss, match=f"sha256:{name} is damaged"):
             await export_archive(client, NAME)
+
+
+async def test_further_names_come_all_or_none(tmp_path: Path) -> None:
+    async with connected(tmp_path) as client:
+        await import_archive(client, small_layout(NAME).tar())
+        made = await client.transfer.tag(source=NAME, names=["a:1", "b:1"])
+        assert [image.name for image in made.images] == ["a:1", "b:1"]
+        target = (await client.images.get(name=NAME)).target
+        assert {image.target.digest for image in made.images} == {target.digest}
+        with pytest.raises(AlreadyExists):
+            await client.transfer.tag(source=NAME, names=["c:1", "a:1"])
+        with pytest.raises(NotFound):
+            await client.images.get(name="c:1")
+        with pytest.raises(NotFound):
+            await client.transfer.tag(source="nope", names=["c:1"])
+        await client.transfer.tag(source=NAME, names=["c:1", "a:1"], force=True)
+        assert (await client.images.get(name="c:1")).target == target

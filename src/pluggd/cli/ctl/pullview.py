@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 BAR = 38
 """Cells of a bar where there is room."""
 
+EVENT = 11
+SIZES = 20
+"""Cells of what happens, and of how much of it is done."""
+
 _OVER = frozenset({"resolved", "done", "exists", "extracted", "saved", "pushed"})
 _MOVED = frozenset({"downloading", "uploading"})
 
@@ -83,23 +87,26 @@ class PullView:
         from rich.text import Text
 
         columns = shutil.get_terminal_size().columns
-        lines = [self._line(name, item, columns) for name, item in self._items.items()]
+        longest = max((len(clean(name)) for name in self._items), default=0)
+        bar = min(BAR, max(10, columns - longest - EVENT - SIZES - 6))
+        room = max(20, min(longest, columns - bar - EVENT - SIZES - 6))
+        lines = [
+            self._line(name, item, room, bar) for name, item in self._items.items()
+        ]
         return Text("\n".join([*lines, self.total()]), no_wrap=True, overflow="crop")
 
-    def _line(self, name: str, item: dict[str, Any], columns: int) -> str:
+    def _line(self, name: str, item: dict[str, Any], room: int, bar: int) -> str:
         event = clean(item.get("event", ""))
         progress, total = int(item.get("progress", 0)), int(item.get("total", 0))
         if event in _OVER:
             progress = total = 1
         counted = event in (*_MOVED, "extracting") and total
         sizes = f" {size(progress)}/{size(total)}" if counted else ""
-        bar = min(BAR, max(10, columns - len(name) - 40))
         filled = bar * progress // total if total else 0
-        room = columns - bar - 38
         shown = clean(name)
-        if len(shown) > room > 1:
-            shown = f"{shown[: room - 1]}…"
-        return f"{shown}: {event:<11} |{'+' * filled}{'-' * (bar - filled)}|{sizes}"
+        shown = shown if len(shown) <= room else f"{shown[: room - 1]}…"
+        bars = f"|{'+' * filled}{'-' * (bar - filled)}|"
+        return f"{f'{shown}:':<{room + 1}} {event:<{EVENT}} {bars}{sizes}"
 
 
 def _live(view: PullView) -> Live:

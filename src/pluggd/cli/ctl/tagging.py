@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pluggctl images tag`, also into another namespace.
 
-Across namespaces the new one needs its own reference to every blob of the image.
+Within a namespace the daemon does it, all names at once. Across namespaces this client
+does, call by call, so that each is held against the rules of access of its namespace;
+the new one needs its own reference to every blob of the image.
 A store that shares takes a digest for it, so that no byte is copied; one that
 isolates namespaces wants to see the bytes, and gets them through this client. All
 of it happens under a lease of the new namespace, which ends when the name exists.
@@ -28,10 +30,14 @@ def tag(
     app: App, source: str, names: Sequence[str], namespace: str, *, force: bool
 ) -> None:
     """Create each name in `namespace` for what `source` points to, and print it."""
-    image = app.call("images.v1.get", {"name": source})["image"]
     if namespace == app.namespace:
-        made = [_create(app, image, name, namespace, "", force) for name in names]
+        request: Fields = {"source": source, "names": list(names), "force": force}
+        made = app.call("transfer.v1.tag", request).get("images", [])
+        if not app.json:
+            for one in made:
+                out(clean(one["name"]))
     else:
+        image = app.call("images.v1.get", {"name": source})["image"]
         made = _across(app, image, names, namespace, force)
     if app.json:
         json_document(made)
