@@ -207,6 +207,7 @@ class Watch:
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self._sending = trio.Lock()
         self._changed = trio.Event()
         self.position = -1
         self.ended = False
@@ -234,10 +235,11 @@ class Watch:
 
     async def send(self, kind: int, *fields: str | bytes) -> bool:
         """Whether the shim was there to take it."""
-        try:
-            await self._stream.send_all(pack(kind, *fields))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return False
+        async with self._sending:
+            try:
+                await self._stream.send_all(pack(kind, *fields))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return False
         return True
 
     async def finish(self) -> None:

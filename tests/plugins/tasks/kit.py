@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any as Anything
@@ -16,27 +19,14 @@ import trio
 
 from pluggd.client import Client
 from pluggd.errors import NotFound
+from pluggd.model import oci, platforms
 from pluggd.services.containers import Container, Runtime
 from pluggd.services.specs import SPECS, SpecOptions
 from pluggd.services.tasks import TASKS, Exit, Input, Output, Process, Stdio
+from pluggd.testing.images import Layout
 
 BUSYBOX = "/bin/busybox"
-COMMANDS = [
-    "sh",
-    "echo",
-    "cat",
-    "sleep",
-    "true",
-    "false",
-    "stty",
-    "head",
-    "yes",
-    "kill",
-    "tail",
-    "dd",
-    "ls",
-    "id",
-]
+COMMANDS = "sh echo cat sleep true stty head yes kill tail dd ls id pwd tty"
 UNIFIED = "/sys/fs/cgroup/unified"
 
 
@@ -75,8 +65,9 @@ def make_rootfs(path: Path) -> Path:
     """A directory with busybox, a user and a group."""
     for name in ("bin", "etc", "tmp", "proc", "dev", "sys", "run"):
         (path / name).mkdir(parents=True)
+    path.chmod(0o755)  # for users that are not root
     shutil.copy(BUSYBOX, path / "bin" / "busybox")
-    for name in COMMANDS:
+    for name in COMMANDS.split():
         (path / "bin" / name).symlink_to("busybox")
     (path / "etc" / "passwd").write_text(
         "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n"
@@ -230,3 +221,31 @@ def zombies() -> list[str]:
         if state == "Z" and parent == str(os.getpid()):
             found.append(str(stat.parent))
     return found
+
+
+def archive(rootfs: Path, reference: str, config: dict[str, Anything]) -> bytes:
+    """An OCI layout with one image: this directory, and what to run in it."""
+    layout = Layout()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(rootfs, arcname=".")
+    layer = buffer.getvalue()
+    diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+    machine = platforms.normalize(platforms.default()).architecture
+    described = {
+        "os": "linux",
+        "architecture": machine,
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": oci.OCI_MANIFEST,
+        "config": layout.add_json(described, oci.OCI_CONFIG),
+        "layers": [layout.add_blob(layer, oci.OCI_LAYER)],
+    }
+    entry = layout.add_json(manifest, oci.OCI_MANIFEST)
+    layout.name(
+        {**entry, "platform": {"os": "linux", "architecture": machine}}, reference
+    )
+    return layout.tar()

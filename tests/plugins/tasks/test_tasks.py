@@ -109,7 +109,7 @@ async def test_errors_of_the_reference(kit: Kit) -> None:
     with pytest.raises(InvalidArgument, match="exec id cannot be empty"):
         await tasks.exec(id=cid, exec_id="", spec=spec)
     await tasks.exec(id=cid, exec_id="e1", spec=spec)
-    with pytest.raises(AlreadyExists, match=r"^cid e1: already exists$"):
+    with pytest.raises(AlreadyExists, match=r"^id e1: already exists$"):
         await tasks.exec(id=cid, exec_id="e1", spec=spec)
     with pytest.raises(InvalidArgument, match="signal 99"):
         await tasks.kill(id=cid, signal=99)

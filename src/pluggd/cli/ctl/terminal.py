@@ -26,7 +26,7 @@ def raw(fd: int) -> Generator[None]:
     """The terminal in raw mode, and as it was afterwards, whatever happens."""
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # what was typed early counts
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
