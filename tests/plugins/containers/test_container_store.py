@@ -170,12 +170,17 @@ async def test_each_change_has_one_event(stores: Stand) -> None:
         await stores.containers.update(container=container(k="w"))
         await stores.containers.delete(id="c")
     image = "docker.io/x:1"
+    options = {"type_url": "o", "value": {"a": 1}}
     assert stores.events() == [
         (
             "ns",
             "/containers/create",
             "containerd.events.ContainerCreate",
-            {"id": "c", "image": image, "runtime": {"name": "runc"}},
+            {
+                "id": "c",
+                "image": image,
+                "runtime": {"name": "runc", "options": options},
+            },
         ),
         (
             "ns",
