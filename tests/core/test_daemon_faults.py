@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from pluggd.core.daemon import StartRefused
+from pluggd.core.required import StartRefused
 from pluggd.services.introspection import PluginInfo
 from pluggd.testing import RunningDaemon, running_daemon
 

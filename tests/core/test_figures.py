@@ -57,7 +57,7 @@ async def test_figures_of_plugins_come_with_their_plugin(tmp_path: Path) -> None
     plugins = [plugin("a", lambda: [counter("dishes", "Dishes.", 1)])]
     plugins.append(plugin("b", later))
     async with running_daemon(tmp_path, plugins=plugins, bundled=False) as daemon:
-        stats = await daemon.daemon.stats()
+        stats = await daemon.daemon.face.stats()
     assert values(stats, "dishes") == {"test.a.v1.x": 1, "test.b.v1.x": 2}
     assert stats.started_at < stats.taken_at
 
@@ -94,8 +94,8 @@ async def test_a_plugin_with_wrong_figures_loses_its_own_alone(
         plugin("bounds", lambda: [histogram("loop_lag_seconds", "", Histogram((1,)))]),
     ]
     async with running_daemon(tmp_path, plugins=plugins, bundled=False) as daemon:
-        await daemon.daemon.stats()
-        stats = await daemon.daemon.stats()
+        await daemon.daemon.face.stats()
+        stats = await daemon.daemon.face.stats()
         assert len(values(stats, "good")) == 1
         failures = values(stats, "figures_failures")
         assert set(failures) == {one.uri for one in plugins}
@@ -114,7 +114,7 @@ async def test_a_failed_plugin_has_no_figures(tmp_path: Path) -> None:
 
     broken = Registration(provides=Kind("test.a.v1", Thing), id="x", start=start)
     async with running_daemon(tmp_path, plugins=[broken], bundled=False) as daemon:
-        stats = await daemon.daemon.stats()
+        stats = await daemon.daemon.face.stats()
     assert not values(stats, "dishes")
 
 

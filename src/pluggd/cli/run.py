@@ -19,7 +19,7 @@ import trio
 from pluggd.cli.configured import configured
 from pluggd.cli.loading import load
 from pluggd.core.config import Configuration
-from pluggd.core.daemon import Daemon, StartRefused
+from pluggd.core.daemon import Daemon
 from pluggd.core.discovery import Found, Memory
 from pluggd.core.exits import (
     EXIT_FAILED,
@@ -31,6 +31,7 @@ from pluggd.core.exits import (
 from pluggd.core.locks import AlreadyRunning
 from pluggd.core.log import Log, make_log
 from pluggd.core.reload import Read
+from pluggd.core.required import StartRefused
 from pluggd.core.signals import handled
 from pluggd.errors import PluggdError
 

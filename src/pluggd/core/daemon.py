@@ -9,58 +9,35 @@ time: answer what is running, stop plugins in reverse order, remove the socket, 
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 import trio
 
-import pluggd
 from pluggd.core.changes import Changes
 from pluggd.core.config import Configuration
 from pluggd.core.directories import ROOT_MODE, STATE_MODE, identity, make_directory
 from pluggd.core.discovery import Found, reject_clashes
-from pluggd.core.figures import (
-    Gatherer,
-    plugin_figures,
-    process_figures,
-    server_figures,
-)
+from pluggd.core.face import Face, own_plugin
 from pluggd.core.lifecycle import Deadlines, Lifecycle
 from pluggd.core.listener import open_listener, validate_address
 from pluggd.core.locks import locked
 from pluggd.core.log import Log, set_log
 from pluggd.core.notify import notify
-from pluggd.core.options import config_values
 from pluggd.core.placing import place
 from pluggd.core.probe import Probe
 from pluggd.core.reload import Read, Reload
+from pluggd.core.required import refuse_if_required
 from pluggd.core.services import Services
 from pluggd.core.settings import Settings
-from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
 from pluggd.core.watchdog import Watchdog
 from pluggd.errors import FailedPrecondition, PluggdError, Unavailable
-from pluggd.model.record import replace
-from pluggd.plugin import Context, NoConfig, Registration
-from pluggd.services.daemon import DAEMON
-from pluggd.services.daemon import Daemon as DaemonProtocol
+from pluggd.plugin import NoConfig
 from pluggd.services.introspection import (
-    ConfigValue,
-    Health,
     PluginInfo,
-    ServerInfo,
-    Stats,
 )
-from pluggd.services.management import Change
-
-
-class StartRefused(FailedPrecondition):
-    """A required plugin is not ok, or any in strict mode; the message has a line each."""
 
 
 class Daemon:
@@ -81,7 +58,8 @@ class Daemon:
         it returns, `run` goes on waiting for them."""
         self.configuration = configuration
         self.log = log
-        self._own = self._own_plugin()
+        self.face = Face(self)
+        self._own = own_plugin(self.face)
         self.table = make_table(
             configuration, [*found, self._own], log, lambda kind: self._selected(kind)
         )
@@ -91,108 +69,42 @@ class Daemon:
         self._read = read
         self._lifecycle: Lifecycle | None = None
         self._changes: Changes | None = None
-        self._started_at = time.time_ns()
-        self._uuid = ""
-        self._probe = Probe()
-        self._gatherer = Gatherer(log)
+        self.started_at = time.time_ns()
+        self.uuid = ""
+        self.probe = Probe()
 
     @property
     def address(self) -> str:
         """The path of the socket."""
         return str(self.configuration.address)
 
-    # --- what plugins see
+    # --- what plugins see: see `face`
 
     def plugins(self) -> Sequence[PluginInfo]:
-        calls: Counter[str] = Counter()
-        errors: Counter[str] = Counter()
-        for one in self.services.dispatcher.statistics.methods():
-            calls[one.plugin] += one.calls
-            errors[one.plugin] += one.errors.total()
-        return [
-            replace(info, calls=calls[info.uri], errors=errors[info.uri])
-            for info in self.table.infos()
-        ]
+        return self.face.plugins()
 
-    def config(self, uri: str = "") -> Sequence[ConfigValue]:
-        return config_values(self.configuration, uri)
-
-    async def stats(self, names: Sequence[str] = ()) -> Stats:
-        rows = self.table.rows
-        own = [
-            *server_figures(self.services.dispatcher.statistics),
-            *self._probe.figures(),
-            *plugin_figures(rows),
-            *process_figures(self._started_at),
-        ]
-        return Stats(
-            taken_at=time.time_ns(),
-            started_at=self._started_at,
-            figures=await self._gatherer.gather(own, rows, names),
-        )
-
-    def server(self) -> ServerInfo:
-        return ServerInfo(
-            uuid=self._uuid,
-            pid=os.getpid(),
-            version=pluggd.__version__,
-            python=sys.version.partition(" ")[0],
-            root=str(self.configuration.root),
-            state=str(self.configuration.state),
-            address=self.address,
-            started_at=self._started_at,
-            uptime=time.time_ns() - self._started_at,
-        )
-
-    def describe(self, service: str = "") -> list[dict[str, Any]]:
-        return self.services.describe(service)
-
-    def health(self, service: str = "") -> Health:
-        return self.services.health(service)
-
-    async def restart_plugin(self, uri: str) -> Change:
-        return await self._running_changes().restart(uri)
-
-    async def disable_plugin(self, uri: str) -> Change:
-        return await self._running_changes().disable(uri)
-
-    async def enable_plugin(self, uri: str) -> Change:
-        return await self._running_changes().enable(uri)
-
-    async def reload(self, *, dry_run: bool = False) -> Change:
-        changes = self._running_changes()
-        if self._read is None:
-            raise FailedPrecondition(
-                "this daemon was not started from a configuration that can be read"
-                " again: failed precondition"
-            )
-        reload = Reload(
-            changes, self._read_again, lambda: self.configuration, self._adopt, self.log
-        )
-        if dry_run:
-            return await reload.run(dry_run=True)
-        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        try:
-            change = await reload.run()
-        finally:
-            notify(self._ready_text())
-        for warning in change.warnings:
-            self.log.warning("configuration may be wrong", extra={"reason": warning})
-        self.log.info(
-            "configuration reloaded",
-            extra={"options": len(change.options), "plugins": len(change.plugins)},
-        )
-        return change
-
-    def _running_changes(self) -> Changes:
+    def running_changes(self) -> Changes:
+        """Raises Unavailable unless the daemon serves."""
         if self._changes is None or self._stop_asked.is_set():
             raise Unavailable("the daemon is not serving: unavailable")
         return self._changes
 
-    def _read_again(self) -> tuple[Configuration, list[Found]]:
-        assert self._read is not None  # reload looked
-        configuration, found = self._read()
-        return configuration, [*found, self._own]
+    def reloader(self) -> Reload:
+        """Raises Unavailable, and FailedPrecondition when there is nothing to read."""
+        changes, read = self.running_changes(), self._read
+        if read is None:
+            raise FailedPrecondition(
+                "this daemon was not started from a configuration that can be read"
+                " again: failed precondition"
+            )
+
+        def read_again() -> tuple[Configuration, list[Found]]:
+            configuration, found = read()
+            return configuration, [*found, self._own]
+
+        return Reload(
+            changes, read_again, lambda: self.configuration, self._adopt, self.log
+        )
 
     def _adopt(self, configuration: Configuration) -> None:
         """Take over what is not a plugin's, at once."""
@@ -255,7 +167,7 @@ class Daemon:
                     "choose another --address",
                 )
             )
-            self._uuid = identity(configuration.root)
+            self.uuid = identity(configuration.root)
             # What ends the daemon is raised outside the nurseries, so that callers see
             # the error itself and not a group with it inside.
             refused: PluggdError | None = None
@@ -324,7 +236,7 @@ class Daemon:
         await lifecycle.start()
         if self._stop_asked.is_set():
             return
-        self._refuse_if_required()
+        refuse_if_required(self.table, self.configuration.settings)
         rpc = self.configuration.settings.rpc
         self.services.open()
         self._changes = Changes(
@@ -337,21 +249,22 @@ class Daemon:
             self.services.served(listener),
             trio.open_nursery() as probing,
         ):
-            probing.start_soon(self._probe.run, name="probe of the loop")
+            probing.start_soon(self.probe.run, name="probe of the loop")
             self.log.info(
                 "daemon ready",
                 extra={
                     "address": self.address,
-                    "took_ms": (time.time_ns() - self._started_at) // 1_000_000,
+                    "took_ms": (time.time_ns() - self.started_at) // 1_000_000,
                     **self._counts(),
                 },
             )
-            notify(self._ready_text())
+            notify(self.ready_text())
             task_status.started(self)
             await self._stop_asked.wait()
             probing.cancel_scope.cancel()
 
-    def _ready_text(self) -> str:
+    def ready_text(self) -> str:
+        """What the service manager is told."""
         counts = self._counts().items()
         status = ", ".join(f"{count} {name}" for name, count in counts)
         return f"READY=1\nSTATUS=plugins: {status}"
@@ -360,55 +273,11 @@ class Daemon:
         statuses = [row.status.value for row in self.table.rows]
         return {status: statuses.count(status) for status in sorted(set(statuses))}
 
-    def _refuse_if_required(self) -> None:
-        settings = self.configuration.settings
-        refused: list[Row] = []
-        for row in self.table.rows:
-            required = row.uri in settings.required_plugins or (
-                settings.strict and row.status is not Status.DISABLED
-            )
-            if required and row.status is not Status.OK:
-                refused.append(row)
-        missing = sorted(
-            set(settings.required_plugins) - {row.uri for row in self.table.rows}
-        )
-        lines = [
-            f"{row.uri}: {row.status.value}: {row.state.reason}" for row in refused
-        ]
-        lines += [f"{uri}: not found" for uri in missing]
-        if missing:
-            lines += [
-                f"{row.uri}: not loaded: {row.state.reason}"
-                for row in self.table.rows
-                if row.registration is None and row not in refused
-            ]
-        if lines:
-            what = "strict mode" if settings.strict else "required_plugins"
-            raise StartRefused(
-                f"the daemon does not start ({what}), because of:\n"
-                + "\n".join(f"  {line}" for line in lines)
-            )
-
     def _report_blocked(self, name: str, stack: str) -> None:
         self.log.error(
             "plugin blocks the daemon: it does not return to trio",
             extra={"plugin": name, "detail": stack.rstrip()},
         )
-
-    def _own_plugin(self) -> Found:
-        daemon = self
-
-        @asynccontextmanager
-        async def start(ctx: Context[NoConfig]) -> AsyncGenerator[DaemonProtocol]:
-            yield daemon
-
-        registration = Registration(
-            provides=DAEMON,
-            id="core",
-            start=start,
-            description="What the daemon tells plugins about itself",
-        )
-        return Found("core", __file__, "bundled", registration)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

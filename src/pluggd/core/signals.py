@@ -85,7 +85,7 @@ def handled(
 
 async def _reload(daemon: Daemon) -> None:
     try:
-        await daemon.reload()
+        await daemon.face.reload()
     except PluggdError as error:
         for line in error.message.splitlines():
             daemon.log.error("configuration not reloaded", extra={"reason": line})
