@@ -1,84 +1,25 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How to run one module of this plugin in a process of its own.
-
-The child imports `plugins.metadata.<module>` from this very folder, in a checkout and
-in a wheel alike, without running the `__init__` of the plugin, which would import
-trio and the registration. It calls the module's `main(arguments)`.
-"""
+"""The modules of this plugin that run in processes of their own: `mark`, `verify`."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import trio
+from pluggd.metastore import child
+from pluggd.metastore.child import ChildFailed, variables
 
+__all__ = ["ChildFailed", "command", "run", "variables"]
 
-class ChildFailed(Exception):
-    """Its last line of standard error, or how it ended."""
-
-
-_BOOT = """\
-import importlib, sys, types
-folder, module, *arguments = sys.argv[1:]
-for name in ("plugins", "plugins.metadata"):
-    package = sys.modules[name] = types.ModuleType(name)
-    package.__path__ = []
-package.__path__ = [folder]
-importlib.import_module("plugins.metadata." + module).main(arguments)
-"""
+_PACKAGE = "plugins.metadata"
+_FOLDER = Path(__file__).resolve().parent
 
 
 async def run(module: str, *arguments: str) -> bytes:
-    """What the module wrote to standard output. Killed on cancellation.
-
-    Its standard input stays open and empty as long as this process lives. Raises
-    ChildFailed when it ends with anything but 0.
-    """
-    process = await trio.lowlevel.open_process(
-        command(module, *arguments),
-        env=variables(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors: list[bytes] = []
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_read, process.stderr, errors)
-            output: list[bytes] = []
-            await _read(process.stdout, output)
-        await process.wait()
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            # It was killed: this takes as long as the kernel needs to clear it away.
-            await process.wait()
-            for end in (process.stdin, process.stdout, process.stderr):
-                await end.aclose()
-    if process.returncode != 0:
-        last = b"".join(errors).decode(errors="replace").strip().rpartition("\n")[2]
-        raise ChildFailed(last or f"it ended with {process.returncode}")
-    return b"".join(output)
-
-
-async def _read(stream: trio.abc.ReceiveStream, into: list[bytes]) -> None:
-    into.extend([bytes(chunk) async for chunk in stream])
+    """See `pluggd.metastore.child.run`."""
+    return await child.run(_PACKAGE, _FOLDER, module, *arguments)
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """The command line, to be run with `variables()`."""
-    folder = Path(__file__).resolve().parent
-    return [sys.executable, "-P", "-c", _BOOT, str(folder), module, *arguments]
-
-
-def variables() -> dict[str, str]:
-    """The environment of this process, and its module search path."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**os.environ, "PYTHONPATH": path}
+    """See `pluggd.metastore.child.command`."""
+    return child.command(_PACKAGE, _FOLDER, module, *arguments)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import weakref
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +18,24 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from pluggd.errors import DataLoss, FailedPrecondition, ResourceExhausted
-from plugins.metadata.kv import LmdbRead, LmdbWrite
-from plugins.metadata.schema import (
+from pluggd.errors import (
+    DataLoss,
+    FailedPrecondition,
+    Internal,
+    PluggdError,
+    ResourceExhausted,
+    Unavailable,
+)
+from pluggd.metastore.forks import check_process, forget_after_fork
+from pluggd.metastore.room import NO_ROOM, has_room
+from pluggd.metastore.schema import (
     MIGRATIONS,
     SCHEMA_TABLE,
     Migration,
     apply_schema,
     foreign,
 )
+from plugins.metadata.kv import LmdbRead, LmdbWrite
 
 if TYPE_CHECKING:
     from plugins.metadata.kv import Database, Txn
@@ -41,9 +49,6 @@ DATA = "data.mdb"
 LOCK = "lock.mdb"
 
 _READER_BYTES = 64
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What a system call says when a disk, a quota or a file is full."""
-
 OWN_FAULT = (
     lmdb.BadValsizeError,
     lmdb.InvalidParameterError,
@@ -52,11 +57,14 @@ OWN_FAULT = (
 )
 """What LMDB says of a wrong key or of a cursor kept too long: a bug of that update."""
 
-_SHORT_WRITE_PROBE = 1 << 20
-
 
 class Environment:
-    """One open environment and its tables."""
+    """One open environment and its tables: an `Engine`."""
+
+    name = "lmdb"
+    errors = lmdb.Error
+    own_fault = OWN_FAULT
+    too_much = (lmdb.TxnFullError,)
 
     def __init__(self, path: Path, map_size: int) -> None:
         """Open, and make when it is not there.
@@ -66,13 +74,14 @@ class Environment:
         operating system refuses.
         """
         self.path = path
+        self.file = path / DATA
         self.map_size = map_size
         self.tables: dict[str, Database] = {}
         self.forked = False
         self._env = _open(path, map_size)
         self.page_size = self._env.stat()["psize"]
         self._env.reader_check()
-        _forget_after_fork(self)
+        forget_after_fork(self)
 
     def is_short(self) -> bool:
         """Whether the file ends before its last page.
@@ -87,12 +96,12 @@ class Environment:
 
     def begin_read(self) -> Txn:
         """A read transaction, which any thread may use and somebody must abort."""
-        self._check_process()
+        check_process(self)
         return self._env.begin()
 
     def begin_write(self, parent: Txn | None = None) -> Txn:
         """A write transaction, which the calling thread must end; others may use it."""
-        self._check_process()
+        check_process(self)
         return self._env.begin(parent=parent, write=True)
 
     def reader(self, txn: Txn) -> LmdbRead:
@@ -128,14 +137,14 @@ class Environment:
                 present = [] if fresh else [n.decode() for n in self._env.dbs(txn)]
                 opened = {name: self.create_table(name, txn) for name in present}
                 if not fresh and SCHEMA_TABLE not in opened:
-                    raise foreign()
+                    raise foreign("the LMDB file")
                 for name in names:
                     if name not in opened:
                         opened[name] = self.create_table(name, txn)
                 kv = LmdbWrite(txn, opened)
                 ran = apply_schema(kv, fresh=fresh, migrations=migrations)
         except lmdb.Error as error:
-            if is_full(error, self.path):
+            if self.is_full(error):
                 raise ResourceExhausted(
                     f"metadata {self.path}: no room to prepare it: {error}"
                 ) from error
@@ -145,7 +154,28 @@ class Environment:
         self.tables = {name: opened[name] for name in names}
         return ran
 
+    def is_full(self, error: BaseException) -> bool:
+        """Whether this failure to write means that there is no room."""
+        return isinstance(error, lmdb.Error) and is_full(error, self.path)
+
+    def unreadable(self, error: BaseException) -> PluggdError:
+        if isinstance(error, lmdb.ReadersFullError):
+            return Unavailable("metadata: every reader slot is taken")
+        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
+            return DataLoss(f"metadata is damaged ({error}): restore a backup")
+        return Internal(f"metadata cannot be read: {error}")
+
     # --- figures
+
+    def measure(self) -> tuple[dict[str, int], int]:
+        """Records by table, and bytes in use: LMDB keeps count of both."""
+        txn = self.begin_read()
+        try:
+            kv = self.reader(txn)
+            entries = {table: kv.entries(table) for table in sorted(kv.tables())}
+            return entries, kv.pages() * self.page_size
+        finally:
+            txn.abort()
 
     def size(self) -> int:
         """Bytes of the file that LMDB uses or has used."""
@@ -168,17 +198,13 @@ class Environment:
 
     def copy(self, path: Path) -> None:
         """Write a compacted copy into an existing empty directory, commits going on."""
-        self._check_process()
+        check_process(self)
         self._env.copy(os.fspath(path), compact=True)
 
     def close(self) -> None:
         """Idempotent. No transaction may be open."""
         if not self.forked:
             self._env.close()
-
-    def _check_process(self) -> None:
-        if self.forked:
-            raise RuntimeError("the metadata store cannot be used in a forked process")
 
 
 @contextmanager
@@ -218,24 +244,12 @@ def is_full(error: lmdb.Error, directory: Path) -> bool:
     code = error_code(error)
     if code in NO_ROOM:
         return True
-    return code == errno.EIO and not _has_room(directory)
+    return code == errno.EIO and not has_room(directory)
 
 
 def error_code(error: lmdb.Error) -> int:
     """The errno or LMDB's own code, 0 when unknown."""
     return getattr(error, "code", 0)
-
-
-def _has_room(directory: Path) -> bool:
-    probe = directory / "probe"
-    try:
-        with probe.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, _SHORT_WRITE_PROBE)
-    except OSError as error:
-        return error.errno not in NO_ROOM
-    finally:
-        probe.unlink(missing_ok=True)
-    return True
 
 
 def _open(path: Path, map_size: int) -> lmdb.Environment:
@@ -278,16 +292,3 @@ def _allocate_lock_file(lock: Path) -> None:
         os.posix_fallocate(descriptor, 0, (MAX_READERS + 2) * _READER_BYTES)
     finally:
         os.close(descriptor)
-
-
-def _forget_after_fork(environment: Environment) -> None:
-    # A child shares the locks, reader slots and descriptors of its parent without owning
-    # them; py-lmdb lets it go on, and it would free slots that the parent uses.
-    reference = weakref.ref(environment)
-
-    def mark() -> None:
-        survivor = reference()
-        if survivor is not None:
-            survivor.forked = True
-
-    os.register_at_fork(after_in_child=mark)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import lmdb
 
 from pluggd.errors import FailedPrecondition
+from pluggd.objects.kv import MAX_KEY
 
 if TYPE_CHECKING:
     # The stubs have no public name for what open_db returns.
@@ -109,6 +110,9 @@ class LmdbWrite(LmdbRead):
 
     def delete(self, table: str, key: bytes) -> bool:
         return self._txn.delete(key, db=self._database(table))
+
+    def bad_key(self, length: int) -> lmdb.Error:
+        return lmdb.BadValsizeError(f"a key has 1 to {MAX_KEY} bytes, not {length}")
 
     def put_many(self, table: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """`put` of each; cheapest when they are in the order of their keys."""

@@ -17,7 +17,7 @@ from pluggd.services.metadata import METADATA, Metadata
 from plugins.metadata.child import ChildFailed, run
 from plugins.metadata.config import Config
 from plugins.metadata.environment import DATA, Environment
-from plugins.metadata.figures import metadata_figures
+from plugins.metadata.figures import lmdb_figures
 from plugins.metadata.store import LmdbMetadata
 
 
@@ -44,7 +44,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Metadata]:
         environment.close()
         raise
     try:
-        ctx.export_figures(partial(metadata_figures, store))
+        ctx.export_figures(partial(lmdb_figures, store))
         ctx.spawn(store.watch, name="metadata writer")
         ctx.spawn(store.tend, name="metadata readers")
         yield store

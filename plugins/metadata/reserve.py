@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from plugins.metadata.environment import NO_ROOM
+from pluggd.metastore.room import NO_ROOM
 
 
 class Reserve:

@@ -3,7 +3,8 @@
 """The thread that begins and ends every write transaction.
 
 A transaction of LMDB belongs to the thread that began it: one committed from another
-reports success and hangs the next writer for ever. This thread sleeps until it has the
+reports success and hangs the next writer for ever; and a commit of any engine waits for
+the disk. This thread sleeps until it has the
 turn, does one piece of work, begins the next transaction, and gives the turn back. A
 transaction that nobody uses for a moment is given up: open, it would keep other
 programs that copy the database waiting.
@@ -19,9 +20,9 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from plugins.metadata.batch import Batch, Opened
-from plugins.metadata.group import Group
-from plugins.metadata.jobs import Job
+from pluggd.metastore.batch import Batch, Opened
+from pluggd.metastore.group import Group
+from pluggd.metastore.jobs import Job
 
 C = TypeVar("C")
 

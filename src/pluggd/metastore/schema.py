@@ -55,9 +55,10 @@ def apply_schema(
     return len(due)
 
 
-def foreign() -> FailedPrecondition:
+def foreign(what: str = "") -> FailedPrecondition:
+    """what: the file, as `the LMDB file`."""
     return FailedPrecondition(
-        "metadata: the LMDB file belongs to another program (it has tables, but no "
+        f"metadata: {what or 'the file'} belongs to another program (it has tables, but no "
         "schema version): choose another directory"
     )
 

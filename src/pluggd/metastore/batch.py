@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Updates that run in the trio thread, over one open write transaction.
 
-The transaction was begun by the writer's thread and will be committed by it: LMDB asks
+The transaction was begun by the writer's thread and will be committed by it: engines ask
 that of one thread, and of nothing in between. While functions run here that thread
 sleeps, so they do not have to share the interpreter with it; while it commits, which
 needs no interpreter, the trio thread serves.
@@ -14,17 +14,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-import lmdb
-
+from pluggd.metastore.buffer import Buffer
+from pluggd.metastore.engine import Engine, Txn
+from pluggd.metastore.jobs import Job
 from pluggd.objects.kv import KV
-from plugins.metadata.buffer import Buffer
-from plugins.metadata.environment import OWN_FAULT, Environment
-from plugins.metadata.jobs import Job
-
-if TYPE_CHECKING:
-    from plugins.metadata.kv import Txn
 
 C = TypeVar("C")
 
@@ -60,13 +55,15 @@ class Batch(Generic[C]):
 
     done: those whose functions succeeded. again: the changes could not be made in the
     transaction; which job is to blame shows when each has one of its own. failure: the
-    environment cannot be trusted any more.
+    engine cannot be trusted any more.
     """
 
     __slots__ = (
         "_begin",
         "_buffer",
+        "_errors",
         "_log",
+        "_own_fault",
         "_spent",
         "again",
         "done",
@@ -78,7 +75,7 @@ class Batch(Generic[C]):
     def __init__(
         self,
         opened: Opened,
-        environment: Environment,
+        engine: Engine,
         begin: Callable[[KV], C],
         log: logging.LoggerAdapter[logging.Logger],
     ) -> None:
@@ -86,10 +83,12 @@ class Batch(Generic[C]):
         self.jobs: list[Job[C, Any]] = []
         self.done: list[Job[C, Any]] = []
         self.again = False
-        self.failure: lmdb.Error | None = None
+        self.failure: Exception | None = None
         self._begin = begin
+        self._errors = engine.errors
+        self._own_fault = engine.own_fault
         self._log = log
-        self._buffer = Buffer(environment.writer(opened.txn))
+        self._buffer = Buffer(engine.writer(opened.txn))
         self._spent = 0
 
     @property
@@ -116,7 +115,9 @@ class Batch(Generic[C]):
         except BaseException as error:  # noqa: BLE001 - it is the caller's to handle
             buffer.undo()
             job.refuse(error)
-            if isinstance(error, lmdb.Error) and not isinstance(error, OWN_FAULT):
+            if isinstance(error, self._errors) and not isinstance(
+                error, self._own_fault
+            ):
                 self.failure = error
         else:
             buffer.keep()
@@ -135,5 +136,5 @@ class Batch(Generic[C]):
         """Make the changes in the transaction; afterwards it is the writer's."""
         try:
             self._buffer.apply()
-        except lmdb.Error:
+        except self._errors:
             self.again = True
