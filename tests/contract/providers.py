@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pluggd.services.metadata import Metadata
+from pluggd.testing import started
 from pluggd.testing.memory import memory_metadata
 from plugins.metadata.config import Config
 from plugins.metadata.registration import pluggd_register as lmdb
-from tests.contract.one_plugin import started
 
 PROVIDERS = ("memory", "lmdb")
 

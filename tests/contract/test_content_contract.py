@@ -9,33 +9,39 @@ from pathlib import Path
 
 import pytest
 
+from pluggd.services.content import Content
+from pluggd.services.metadata import Metadata
+from pluggd.testing.conformance.content import ContentConformance
 from pluggd.testing.fake_content import fake_content
-from pluggd.testing.memory import memory_metadata
 from tests.plugins.content.content_setup import ON_DISK, started_content, started_lmdb
 
-pytest.register_assert_rewrite("tests.contract.content_suite")
 
-from tests.contract.content_suite import *  # noqa: E402, F403
-from tests.contract.content_suite import Subject  # noqa: E402
+class TestFake(ContentConformance):
+    @pytest.fixture
+    async def content(self, metadata: Metadata) -> AsyncGenerator[Content]:
+        async with fake_content(metadata) as content:
+            yield content
 
 
-@pytest.fixture(params=["fake", "local over memory", "local over lmdb"])
-async def subject(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncGenerator[Subject]:
-    if request.param == "local over lmdb":
-        async with (
-            started_lmdb(tmp_path / "metadata") as metadata,
-            started_content(tmp_path / "content", metadata) as content,
-        ):
-            yield Subject(content, metadata)
-        return
-    async with memory_metadata() as metadata:
-        if request.param == "fake":
-            async with fake_content(metadata) as content:
-                yield Subject(content, metadata)
-        else:
-            async with started_content(
-                tmp_path / "content", metadata, ON_DISK
-            ) as content:
-                yield Subject(content, metadata)
+class TestLocal(ContentConformance):
+    @pytest.fixture
+    async def content(
+        self, metadata: Metadata, tmp_path: Path
+    ) -> AsyncGenerator[Content]:
+        root = tmp_path / "content"
+        async with started_content(root, metadata, ON_DISK) as content:
+            yield content
+
+
+class TestLocalOverLmdb(ContentConformance):
+    @pytest.fixture
+    async def metadata(self, tmp_path: Path) -> AsyncGenerator[Metadata]:
+        async with started_lmdb(tmp_path / "metadata") as metadata:
+            yield metadata
+
+    @pytest.fixture
+    async def content(
+        self, metadata: Metadata, tmp_path: Path
+    ) -> AsyncGenerator[Content]:
+        async with started_content(tmp_path / "content", metadata) as content:
+            yield content

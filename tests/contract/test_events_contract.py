@@ -4,27 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-import trio
 
-from pluggd.services.metadata import METADATA
+from pluggd.services.events import Events
+from pluggd.services.metadata import METADATA, Metadata
+from pluggd.testing import started
+from pluggd.testing.conformance.events import EventsConformance
 from plugins.events.config import Config
 from plugins.events.registration import pluggd_register
-from tests.contract.events_suite import SUITE, EventsStand
-from tests.contract.one_plugin import started
 from tests.contract.providers import PROVIDERS, metadata_of
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_log_keeps_the_promise(
-    promise: Callable[[EventsStand], Awaitable[None]], provider: str, tmp_path: Path
-) -> None:
-    with trio.fail_after(30):
-        async with metadata_of(provider, tmp_path) as metadata:
-            kinds = {METADATA: metadata}
-            async with started(pluggd_register(), kinds, Config()) as (events, _):
-                await promise(EventsStand(events, metadata))
+class TestLog(EventsConformance):
+    @pytest.fixture(params=PROVIDERS)
+    async def metadata(
+        self, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> AsyncGenerator[Metadata]:
+        async with metadata_of(request.param, tmp_path) as metadata:
+            yield metadata
+
+    @pytest.fixture
+    async def events(self, metadata: Metadata) -> AsyncGenerator[Events]:
+        kinds = {METADATA: metadata}
+        async with started(pluggd_register(), kinds, Config()) as (events, _):
+            yield events

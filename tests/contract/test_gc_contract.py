@@ -4,32 +4,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-import trio
 
-from pluggd.services.metadata import METADATA
+from pluggd.services.gc import Gc
+from pluggd.services.metadata import METADATA, Metadata
+from pluggd.testing import started
+from pluggd.testing.conformance.gc import GcConformance
 from plugins.gc_policy.config import Config
 from plugins.gc_policy.registration import pluggd_register
-from tests.contract.gc_suite import SUITE, GcStand, gc_stand
-from tests.contract.one_plugin import started
 from tests.contract.providers import PROVIDERS, metadata_of
 
 QUICK = Config(startup_delay="0ms", deletion_threshold=100)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_scheduler_keeps_the_promise(
-    promise: Callable[[GcStand], Awaitable[None]], provider: str, tmp_path: Path
-) -> None:
-    with trio.fail_after(30):
-        async with metadata_of(provider, tmp_path) as metadata:
-            kinds = {METADATA: metadata}
-            async with started(pluggd_register(), kinds, QUICK) as (gc, _):
-                await promise(gc_stand(gc, metadata))
+class TestScheduler(GcConformance):
+    @pytest.fixture(params=PROVIDERS)
+    async def metadata(
+        self, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> AsyncGenerator[Metadata]:
+        async with metadata_of(request.param, tmp_path) as metadata:
+            yield metadata
+
+    @pytest.fixture
+    async def gc(self, metadata: Metadata) -> AsyncGenerator[Gc]:
+        kinds = {METADATA: metadata}
+        async with started(pluggd_register(), kinds, QUICK) as (gc, _):
+            yield gc
 
 
 async def test_the_options_are_shown_as_they_count(tmp_path: Path) -> None:

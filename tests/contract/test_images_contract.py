@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from pluggd.services.images import Images
-from tests.contract.images_suite import SUITE
+from pluggd.testing.conformance.images import ImagesConformance
 from tests.contract.stand import Stand
 
 
-@pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_store_keeps_the_promise(
-    promise: Callable[[Images], Awaitable[None]], stores: Stand
-) -> None:
-    await promise(stores.images)
+class TestStore(ImagesConformance):
+    @pytest.fixture
+    def images(self, stores: Stand) -> Images:
+        return stores.images

@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from pluggd.services.leases import Leases
-from tests.contract.leases_suite import SUITE
+from pluggd.testing.conformance.leases import LeasesConformance
 from tests.contract.stand import Stand
 
 
-@pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_store_keeps_the_promise(
-    promise: Callable[[Leases], Awaitable[None]], stores: Stand
-) -> None:
-    await promise(stores.leases)
+class TestStore(LeasesConformance):
+    @pytest.fixture
+    def leases(self, stores: Stand) -> Leases:
+        return stores.leases

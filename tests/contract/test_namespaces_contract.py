@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from pluggd.services.namespaces import Namespaces
-from tests.contract.namespaces_suite import SUITE
+from pluggd.testing.conformance.namespaces import NamespacesConformance
 from tests.contract.stand import Stand
 
 
-@pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_store_keeps_the_promise(
-    promise: Callable[[Namespaces], Awaitable[None]], stores: Stand
-) -> None:
-    await promise(stores.namespaces)
+class TestStore(NamespacesConformance):
+    @pytest.fixture
+    def namespaces(self, stores: Stand) -> Namespaces:
+        return stores.namespaces

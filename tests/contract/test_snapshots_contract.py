@@ -8,38 +8,36 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-import trio
 
-from pluggd.services.snapshots import Snapshotter
+from pluggd.services.snapshots import Snapshots, Snapshotter
+from pluggd.testing.conformance.snapshots import (
+    SnapshotsConformance,
+    SnapshotterConformance,
+)
 from tests.plugins.snapshots.snapshots_setup import driver_of, snapshot_service
 
-pytest.register_assert_rewrite("tests.contract.snapshots_suite")
 
-from tests.contract.snapshots_suite import (  # noqa: E402
-    SUITE,
-    Promise,
-    ServiceAsDriver,
-)
-
-DRIVERS = ["fake", "native", "overlayfs"]
+class TestDrivers(SnapshotterConformance):
+    @pytest.fixture(params=["fake", "native", "overlayfs"])
+    async def snapshotter(
+        self, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> Snapshotter:
+        return await driver_of(request.param, tmp_path)
 
 
-@pytest.fixture(params=[*DRIVERS, *(f"service over {name}" for name in DRIVERS)])
-async def snapshots(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncGenerator[Snapshotter]:
-    name = str(request.param).removeprefix("service over ")
-    with trio.fail_after(60):
-        driver = await driver_of(name, tmp_path)
-        if name == request.param:
-            yield driver
-            return
-        async with snapshot_service(tmp_path, {name: driver}) as stand:
-            yield ServiceAsDriver(stand.service, name, "ns")
+class TestServiceOverFake(SnapshotsConformance):
+    driver = "fake"
+
+    @pytest.fixture
+    async def snapshots(self, tmp_path: Path) -> AsyncGenerator[Snapshots]:
+        drivers = {self.driver: await driver_of(self.driver, tmp_path)}
+        async with snapshot_service(tmp_path, drivers) as stand:
+            yield stand.service
 
 
-@pytest.mark.parametrize("promise", SUITE, ids=lambda promise: promise.__name__)
-async def test_the_snapshotter_keeps_the_promise(
-    promise: Promise, snapshots: Snapshotter
-) -> None:
-    await promise(snapshots)
+class TestServiceOverNative(TestServiceOverFake):
+    driver = "native"
+
+
+class TestServiceOverOverlayfs(TestServiceOverFake):
+    driver = "overlayfs"

@@ -10,8 +10,8 @@ from pluggd.errors import AlreadyExists, NotFound
 from pluggd.services import call
 from pluggd.services.metadata import Transaction
 from pluggd.services.namespaces import Namespace
-from tests.contract.containers_suite import container
-from tests.contract.images_suite import image
+from pluggd.testing.conformance.containers import container
+from pluggd.testing.conformance.images import image
 from tests.contract.stand import Stand
 
 

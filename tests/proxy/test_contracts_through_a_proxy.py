@@ -5,80 +5,102 @@ be told from what this one does."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 
 import pytest
-import trio
 
-from pluggd.services.containers import CONTAINERS
-from pluggd.services.events import EVENTS
-from pluggd.services.images import IMAGES
-from pluggd.services.leases import LEASES
-from pluggd.services.metadata import METADATA
-from pluggd.services.namespaces import NAMESPACES
-from pluggd.testing import memory_metadata, started
+from pluggd.services.containers import CONTAINERS, Containers
+from pluggd.services.content import CONTENT, Content
+from pluggd.services.events import EVENTS, Events
+from pluggd.services.images import IMAGES, Images
+from pluggd.services.leases import LEASES, Leases
+from pluggd.services.metadata import METADATA, Metadata
+from pluggd.services.namespaces import NAMESPACES, Namespaces
+from pluggd.testing import started
+from pluggd.testing.conformance.containers import ContainersConformance
+from pluggd.testing.conformance.content import ContentConformance
+from pluggd.testing.conformance.events import EventsConformance
+from pluggd.testing.conformance.images import ImagesConformance
+from pluggd.testing.conformance.leases import LeasesConformance
+from pluggd.testing.conformance.namespaces import NamespacesConformance
 from plugins.events.config import Config as EventsConfig
-from plugins.events.registration import pluggd_register as events
-from tests.contract import (
-    containers_suite,
-    events_suite,
-    images_suite,
-    leases_suite,
-    namespaces_suite,
-)
-from tests.contract.events_suite import EventsStand
+from plugins.events.registration import pluggd_register as events_register
 from tests.contract.stand import Stand, stand
+from tests.plugins.content.content_setup import started_content
 from tests.proxy.proxied import proxied
 
-Promise = Callable[[Any], Awaitable[None]]
+FAR: Mapping[str, str] = {
+    "in_process": "it is behind a socket: a transaction is an object of this process, "
+    "text that is no Unicode never gets as far, and cancelling returns before the other "
+    "process has cleaned up"
+}
 
 
 @pytest.fixture
-async def stores() -> AsyncGenerator[Stand]:
-    with trio.fail_after(30):
-        async with memory_metadata() as metadata, stand(metadata) as made:
-            yield made
+async def stores(metadata: Metadata) -> AsyncGenerator[Stand]:
+    async with stand(metadata) as made:
+        yield made
 
 
-def promises(suite: Sequence[Callable[..., Awaitable[None]]]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("promise", suite, ids=lambda one: one.__name__)
+class TestImages(ImagesConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def images(self, stores: Stand) -> AsyncGenerator[Images]:
+        async with proxied(IMAGES, stores.images) as proxy:
+            yield proxy
 
 
-@promises(images_suite.SUITE)
-async def test_images(promise: Promise, stores: Stand) -> None:
-    async with proxied(IMAGES, stores.images) as images:
-        await promise(images)
+class TestNamespaces(NamespacesConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def namespaces(self, stores: Stand) -> AsyncGenerator[Namespaces]:
+        async with proxied(NAMESPACES, stores.namespaces) as proxy:
+            yield proxy
 
 
-IN_PROCESS = (namespaces_suite.a_name_is_an_identifier,)
-"""Text that is no Unicode never gets as far: the wire refuses it with words of its own."""
+class TestLeases(LeasesConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def leases(self, stores: Stand) -> AsyncGenerator[Leases]:
+        async with proxied(LEASES, stores.leases) as proxy:
+            yield proxy
 
 
-@promises([one for one in namespaces_suite.SUITE if one not in IN_PROCESS])
-async def test_namespaces(promise: Promise, stores: Stand) -> None:
-    async with proxied(NAMESPACES, stores.namespaces) as namespaces:
-        await promise(namespaces)
+class TestContainers(ContainersConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def containers(self, stores: Stand) -> AsyncGenerator[Containers]:
+        async with proxied(CONTAINERS, stores.containers) as proxy:
+            yield proxy
 
 
-@promises(leases_suite.SUITE)
-async def test_leases(promise: Promise, stores: Stand) -> None:
-    async with proxied(LEASES, stores.leases) as leases:
-        await promise(leases)
+class TestEvents(EventsConformance):
+    lacks = FAR
 
-
-@promises(containers_suite.SUITE)
-async def test_containers(promise: Promise, stores: Stand) -> None:
-    async with proxied(CONTAINERS, stores.containers) as containers:
-        await promise(containers)
-
-
-@promises(events_suite.SUITE)
-async def test_events(promise: Promise) -> None:
-    with trio.fail_after(30):
+    @pytest.fixture
+    async def events(self, metadata: Metadata) -> AsyncGenerator[Events]:
+        kinds = {METADATA: metadata}
         async with (
-            memory_metadata() as metadata,
-            started(events(), {METADATA: metadata}, EventsConfig()) as (service, _),
+            started(events_register(), kinds, EventsConfig()) as (service, _),
             proxied(EVENTS, service) as proxy,
         ):
-            await promise(EventsStand(proxy, metadata))
+            yield proxy
+
+
+class TestContent(ContentConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def content(
+        self, metadata: Metadata, tmp_path: Path
+    ) -> AsyncGenerator[Content]:
+        async with (
+            started_content(tmp_path / "content", metadata) as content,
+            proxied(CONTENT, content) as proxy,
+        ):
+            yield proxy

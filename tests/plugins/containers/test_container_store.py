@@ -13,8 +13,8 @@ from pluggd.plugin import INLINE_ATTRIBUTE
 from pluggd.services import call
 from pluggd.services.containers import Container, ContainerList, Runtime
 from pluggd.services.metadata import CONTAINER, CONTENT, Edge, Node
+from pluggd.testing.conformance.containers import ONE, SPEC, container
 from plugins.containers.store import ContainerStore
-from tests.contract.containers_suite import ONE, SPEC, container
 from tests.contract.stand import Stand
 
 RUNC = Runtime(name="runc")

@@ -15,12 +15,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pluggd.errors import InvalidArgument, ResourceExhausted
 from pluggd.services.metadata import METADATA, Metadata
+from pluggd.testing import started
+from pluggd.testing.conformance.events import EventsStand
 from pluggd.testing.memory import memory_metadata
 from plugins.events.config import Config, limits
 from plugins.events.registration import pluggd_register
 from plugins.events.retention import SEGMENT, Limits, Retention, Segments
-from tests.contract.events_suite import EventsStand
-from tests.contract.one_plugin import started
 
 HOUR = 3600
 NS = 1_000_000_000

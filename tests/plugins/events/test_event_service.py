@@ -13,11 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from pluggd.model.record import Encoded
 from pluggd.services.events import EventItem, Gap
 from pluggd.services.metadata import Metadata, Transaction
+from pluggd.testing.conformance.events.kit import EventsStand, name_of, subscribed
 from pluggd.testing.memory import memory_metadata
 from plugins.events.appending import Appender
 from plugins.events.exchange import PAGE_EVENTS, Exchange, Page
 from plugins.events.service import EventService
-from tests.contract.events_suite import EventsStand, name_of, subscribed
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ from pluggd.plugin import INLINE_ATTRIBUTE
 from pluggd.services import call
 from pluggd.services.images import Image, ImageList
 from pluggd.services.metadata import CONTENT, IMAGE, LEASE, Edge, Node
+from pluggd.testing.conformance.images import DIGEST, OTHER, TARGET, image
 from plugins.images.store import ImageStore
-from tests.contract.images_suite import DIGEST, OTHER, TARGET, image
 from tests.contract.stand import Stand
 
 EXPIRE = "containerd.io/gc.expire"

@@ -27,9 +27,9 @@ from pluggd.services.metadata import (
     ResourceType,
     Transaction,
 )
+from pluggd.testing.conformance.leases import DIGEST, EXPIRE
 from plugins.leases.manager import LeaseManager
 from plugins.leases.resources import node_of, resource_of
-from tests.contract.leases_suite import DIGEST, EXPIRE
 from tests.contract.stand import Stand
 
 FLAT = "containerd.io/gc.flat"

@@ -20,9 +20,9 @@ from pluggd.services.metadata import (
     Transaction,
 )
 from pluggd.services.namespaces import Namespace, NamespaceList
+from pluggd.testing.conformance.containers import container
+from pluggd.testing.conformance.images import image
 from plugins.namespaces.store import NamespaceStore
-from tests.contract.containers_suite import container
-from tests.contract.images_suite import image
 from tests.contract.stand import Stand
 
 PATTERN = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"
