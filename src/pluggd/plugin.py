@@ -125,6 +125,14 @@ class Context(Protocol[C_co]):
         """As `get`, with None instead of NotFound."""
         ...
 
+    def decorated(self, kind: Kind[T]) -> T:
+        """The provider of its own kind that this plugin is put over: the selected one,
+        or the decorator before it.
+
+        Raises FailedPrecondition when the registration does not say that it decorates.
+        """
+        ...
+
     def spawn(
         self,
         function: Callable[..., Awaitable[object]],
@@ -189,6 +197,11 @@ class Registration(Generic[T, C]):
     deadline: seconds that start and stop may take, each; None for the daemon's default.
     live: options that it takes while it runs (`Context.on_reload`); a reload that
         changes another one starts it anew.
+    alternative: another way to provide a kind, where two at a time would do one work
+        twice: it starts only when [select] names it, and then the others do not.
+    decorates: it provides its kind over another provider, which it gets from
+        `Context.decorated`. It starts only when [decorate] names it; then whoever uses
+        the kind gets this one, and nothing else of the kind while it does not work.
     """
 
     provides: Kind[T]
@@ -200,6 +213,8 @@ class Registration(Generic[T, C]):
     deadline: float | None = None
     description: str = field(default="")
     live: tuple[str, ...] = ()
+    alternative: bool = False
+    decorates: bool = False
 
     @property
     def uri(self) -> str:

@@ -137,3 +137,25 @@ def test_the_configuration_chooses() -> None:
 
 def test_a_selected_provider_that_is_not_there_is_not_replaced() -> None:
     assert choose("k", ["one"], "two") is None
+
+
+def test_a_decorator_comes_after_those_below_it_and_before_who_uses_the_kind() -> None:
+    nodes = [
+        node("user", "k"),
+        Node("k.a", "k", layer=2),
+        Node("k.b", "k", layer=1),
+        Node("k.z", "k"),
+    ]
+    assert plan(nodes).order == ("k.z", "k.b", "k.a", "user.x")
+    assert plan(nodes).cycles == {}
+
+
+def test_a_decorator_with_nothing_below_misses_its_own_kind() -> None:
+    assert plan([Node("k.a", "k", layer=1)]).missing == {"k.a": ("k",)}
+    both = [Node("k.a", "k", layer=1), Node("k.b", "k", layer=2)]
+    assert plan(both).missing == {"k.a": ("k",)}
+
+
+def test_a_decorator_that_needs_a_user_of_its_kind_is_a_cycle() -> None:
+    nodes = [Node("k.a", "k", ("user",), layer=1), Node("k.b", "k"), node("user", "k")]
+    assert set(plan(nodes).cycles) == {"k.a", "user.x"}

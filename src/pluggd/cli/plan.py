@@ -28,9 +28,12 @@ def plan_rows(
     for row in table.rows:
         if row.status is not Status.FOUND:
             continue
-        missing = _missing(row, startable)
+        layer = table.layer(row)
+        missing = _missing(row, startable, layer)
         if missing:
             causes = table.obstacle(missing[0])
+            if layer:  # then nobody may use the kind
+                startable.discard(row.kind)
             reason = f"requires {', '.join(missing)}"
             if causes and causes[0].status != Status.FOUND.value:
                 reason += f", because {causes[0].uri}: {causes[0].status}"
@@ -38,12 +41,15 @@ def plan_rows(
             table.move(row, Status.BLOCKED, reason, causes=causes)
         else:
             startable.add(row.kind)
-    return [to_plain(row.info()) for row in table.rows]
+    return [to_plain(table.info(row)) for row in table.rows]
 
 
-def _missing(row: Row, startable: set[str]) -> list[str]:
+def _missing(row: Row, startable: set[str], layer: int) -> list[str]:
     required = row.registration.requires if row.registration else ()
-    return [kind.name for kind in required if kind.name not in startable]
+    names = [kind.name for kind in required]
+    if layer:
+        names.append(row.kind)
+    return [name for name in names if name not in startable]
 
 
 def plan_text(rows: Sequence[dict[str, Any]]) -> str:

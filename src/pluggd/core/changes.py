@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import trio
 
+from pluggd.core.choosing import not_chosen
 from pluggd.core.config import Configuration
 from pluggd.core.lifecycle import Lifecycle
 from pluggd.core.log import Log
@@ -82,7 +83,9 @@ class Changes:
                     f"plugin {uri} is not disabled, it is {row.status.value}:"
                     " failed precondition"
                 )
+            self._refuse_if_not_chosen(row)
             rows = self.table.dependents([row])
+            # What decorates its kind is over it from now on, or over another.
             return await self.replace(rows, f"{uri} is being enabled")
 
     async def close(self) -> None:
@@ -159,6 +162,18 @@ class Changes:
                 " failed precondition"
             )
         return row
+
+    def _refuse_if_not_chosen(self, row: Row) -> None:
+        """Two alternatives would do one work twice, and a decorator has no place."""
+        registrations = [one.registration for one in self.table.rows]
+        reason = not_chosen(
+            (one for one in registrations if one is not None), self.table.choice
+        ).get(row.uri)
+        if reason is not None:
+            raise FailedPrecondition(
+                f"plugin {row.uri} is {reason}; change that in the configuration and"
+                " reload it: failed precondition"
+            )
 
     def _refuse_if_required(self, row: Row, rows: Collection[Row]) -> None:
         required = self._configuration().settings.required_plugins

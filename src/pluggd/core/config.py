@@ -50,6 +50,11 @@ class Configuration:
         select = self.settings.select
         return select.get(kind) or select.get(short_kind(kind), "")
 
+    def decorators(self, kind: str) -> Sequence[str]:
+        """The ids that [decorate] names for a kind, the innermost first."""
+        decorate = self.settings.decorate
+        return decorate.get(kind) or decorate.get(short_kind(kind), [])
+
 
 def settings_of(sources: Sources) -> Settings:
     """The options of the daemon, keys and types checked. Raises ConfigError with all
@@ -307,27 +312,51 @@ def _unknown_uris(
         for uri in settings.required_plugins
         if uri in settings.disabled_plugins
     ]
-    ids: dict[str, set[str]] = {}
+    return problems + _bad_choices(settings, sources, known)
+
+
+def _bad_choices(
+    settings: Settings, sources: Sources, known: Mapping[str, Found]
+) -> list[str]:
+    """What [select] and [decorate] name and there is not, or not for that."""
+    problems: list[str] = []
+    plain: dict[str, set[str]] = {}
+    decorators: dict[str, set[str]] = {}
     for one in known.values():
-        if one.registration is not None:
-            kind = one.registration.provides.name
-            for name in (kind, short_kind(kind)):
-                ids.setdefault(name, set()).add(one.registration.id)
-    for kind, id_ in settings.select.items():
-        key = ("select", kind)
+        if one.registration is None:
+            continue
+        kind = one.registration.provides.name
+        for name in (kind, short_kind(kind)):
+            plain.setdefault(name, set())
+            decorators.setdefault(name, set())
+            mine = decorators if one.registration.decorates else plain
+            mine[name].add(one.registration.id)
+    chosen = [("select", kind, id_) for kind, id_ in settings.select.items()]
+    chosen += [
+        ("decorate", kind, id_)
+        for kind, ids in settings.decorate.items()
+        for id_ in ids
+    ]
+    for section, kind, id_ in chosen:
+        ids, others = (
+            (plain, decorators) if section == "select" else (decorators, plain)
+        )
         if kind not in ids:
-            problems.append(
-                _problem(
-                    sources, key, f'there is no kind "{kind}"' + did_you_mean(kind, ids)
-                )
-            )
-        elif id_ not in ids[kind]:
-            problems.append(
-                _problem(
-                    sources,
-                    key,
-                    f'no provider of {kind} has the id "{id_}", there is'
-                    f" {', '.join(sorted(ids[kind]))}",
-                )
-            )
+            text = f'there is no kind "{kind}"' + did_you_mean(kind, ids)
+        elif id_ in ids[kind]:
+            continue
+        elif id_ in others[kind] and section == "select":
+            text = f'"{id_}" decorates {kind}: name it under [decorate]'
+        elif id_ in others[kind]:
+            text = f'"{id_}" provides {kind} and does not decorate it: name it under [select]'
+        else:
+            what = "provider of" if section == "select" else "plugin that decorates"
+            there = ", ".join(sorted(ids[kind])) or "none"
+            text = f'no {what} {kind} has the id "{id_}", there is {there}'
+        problems.append(_problem(sources, (section, kind), text))
+    problems += [
+        _problem(sources, ("decorate", kind), "names a plugin twice")
+        for kind, ids in settings.decorate.items()
+        if len(set(ids)) < len(ids)
+    ]
     return problems

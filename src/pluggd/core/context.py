@@ -81,9 +81,7 @@ class PluginContext(Generic[C_co]):
 
     def get_all(self, kind: Kind[T]) -> dict[str, T]:
         self._declared(kind)
-        return {
-            id_: row.instance for id_, row in self._table.working(kind.name).items()
-        }
+        return dict(self._table.instances(kind.name))
 
     def find(self, kind: Kind[T]) -> T | None:
         self._declared(kind)
@@ -91,6 +89,23 @@ class PluginContext(Generic[C_co]):
         if row is None:
             return None
         # mismatches() compared it with the interface of this kind at its start.
+        instance: T = row.instance
+        return instance
+
+    def decorated(self, kind: Kind[T]) -> T:
+        if not self._registration.decorates or kind != self._registration.provides:
+            raise FailedPrecondition(
+                f"plugin {self.uri} asks for the {kind.name} that it decorates, and it"
+                f" decorates {'another kind' if self._registration.decorates else 'none'}:"
+                " set decorates=True in the registration that provides it:"
+                " failed precondition"
+            )
+        row = self._table.single(kind.name, below=self._row)
+        if row is None:
+            causes = self._table.obstacle(kind.name, below=self._row)
+            raise NotFound(
+                f"plugin for {kind.name}: not found, because {chain(causes)}"
+            )
         instance: T = row.instance
         return instance
 

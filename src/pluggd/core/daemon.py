@@ -60,9 +60,7 @@ class Daemon:
         self.log = log
         self.face = Face(self)
         self._own = own_plugin(self.face)
-        self.table = make_table(
-            configuration, [*found, self._own], log, lambda kind: self._selected(kind)
-        )
+        self.table = make_table(configuration, [*found, self._own], log)
         self.services = Services(self.table, configuration.settings)
         self._stuck = stuck
         self._stop_asked = trio.Event()
@@ -108,15 +106,12 @@ class Daemon:
 
     def _adopt(self, configuration: Configuration) -> None:
         """Take over what is not a plugin's, at once."""
-        self.configuration = configuration
+        self.configuration = self.table.choice = configuration
         settings = configuration.settings
         set_log(self.log, settings.log.level, settings.log.format)
         self.services.apply(settings)
         if self._lifecycle is not None:
             self._lifecycle.deadlines = _deadlines(settings)
-
-    def _selected(self, kind: str) -> str:
-        return self.configuration.selected(kind)
 
     # --- life
 
@@ -290,17 +285,13 @@ def make_table(
     configuration: Configuration,
     found: Sequence[Found],
     log: Log,
-    selected: Callable[[str], str] | None = None,
 ) -> Table:
-    """The table with everything decided that needs no start.
-
-    selected: the id that counts of a kind; without it, as the configuration says.
-    """
+    """The table with everything decided that needs no start."""
     disabled = configuration.settings.disabled_plugins
     rows = [
         Row(one, configuration.records.get(one.uri, NoConfig()))
         for one in reject_clashes(found, disabled)
     ]
-    table = Table(rows, selected or configuration.selected)
+    table = Table(rows, configuration)
     place(table, disabled, log)
     return table

@@ -400,6 +400,11 @@ def _validate(registration: Registration[Any, Any]) -> None:
             f"plugin {registration.uri}: live names {', '.join(map(repr, unknown))}, which"
             f" {config.__name__} does not have: invalid argument"
         )
+    if registration.alternative and registration.decorates:
+        raise InvalidArgument(
+            f"plugin {registration.uri}: what decorates a kind stands over a provider of"
+            " it and is no alternative to one; leave out one of the two: invalid argument"
+        )
     if not callable(registration.start):
         raise InvalidArgument(
             f"plugin {registration.uri}: start must be callable: invalid argument"

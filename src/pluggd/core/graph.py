@@ -18,12 +18,16 @@ from pluggd.errors import FailedPrecondition
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One plugin: its URI, the kind it provides, the kinds it requires and wants."""
+    """One plugin: its URI, the kind it provides, the kinds it requires and wants.
+
+    layer: 0, or for a decorator its place over the providers of its kind, from 1.
+    """
 
     uri: str
     provides: str
     requires: tuple[str, ...] = ()
     wants: tuple[str, ...] = ()
+    layer: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,9 @@ class Plan:
 def plan(nodes: Iterable[Node]) -> Plan:
     """Order the nodes; URIs must be unique.
 
-    A plugin comes after all providers of what it requires or wants. Whoever depends
-    on a member of a cycle is not a member: it is in the order.
+    A plugin comes after all providers of what it requires or wants, and a decorator
+    after those of its kind that lie below it. Whoever depends on a member of a cycle is
+    not a member: it is in the order.
     """
     by_uri = {node.uri: node for node in sorted(nodes, key=lambda node: node.uri)}
     providers: dict[str, list[str]] = {}
@@ -54,6 +59,11 @@ def plan(nodes: Iterable[Node]) -> Plan:
                 provider
                 for kind in (*node.requires, *node.wants)
                 for provider in providers.get(kind, ())
+            }
+            | {
+                other
+                for other in providers[node.provides]
+                if by_uri[other].layer < node.layer
             }
         )
         for uri, node in by_uri.items()
@@ -74,9 +84,25 @@ def plan(nodes: Iterable[Node]) -> Plan:
     missing = {
         uri: kinds
         for uri, node in by_uri.items()
-        if (kinds := tuple(kind for kind in node.requires if kind not in providers))
+        if (
+            kinds := tuple(
+                kind
+                for kind in _needed(node)
+                if all(
+                    node.layer
+                    and kind == node.provides
+                    and by_uri[other].layer >= node.layer
+                    for other in providers.get(kind, ())
+                )
+            )
+        )
     }
     return Plan(tuple(order), missing, cycles)
+
+
+def _needed(node: Node) -> tuple[str, ...]:
+    """The kinds without which it cannot start; a decorator needs something below it."""
+    return (*node.requires, node.provides) if node.layer else node.requires
 
 
 def _sort(after: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:

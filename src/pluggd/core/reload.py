@@ -18,7 +18,7 @@ from pluggd.core.config import Configuration
 from pluggd.core.differences import Difference, Effect, differences, in_force
 from pluggd.core.discovery import Found, reject_clashes
 from pluggd.core.log import Log
-from pluggd.core.placing import DISABLED, judge
+from pluggd.core.placing import judge, why_off
 from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
 from pluggd.model.record import Record
@@ -31,7 +31,7 @@ Read = Callable[[], tuple[Configuration, Sequence[Found]]]
 @dataclass
 class Plan:
     """What a reload is to do. gone, new, off, on: rows that are removed, added,
-    disabled and enabled by it; options: new records, by row; concerned: all rows that
+    disabled and enabled by it; why_off: of those; options: new records, by row; concerned: all rows that
     are stopped and started, in order of start."""
 
     configuration: Configuration
@@ -40,6 +40,7 @@ class Plan:
     new: list[Row] = field(default_factory=list[Row])
     off: list[Row] = field(default_factory=list[Row])
     on: list[Row] = field(default_factory=list[Row])
+    why_off: dict[str, str] = field(default_factory=dict[str, str])
     live: dict[Row, Record] = field(default_factory=dict[Row, Record])
     anew: dict[Row, Record] = field(default_factory=dict[Row, Record])
     concerned: list[Row] = field(default_factory=list[Row])
@@ -81,20 +82,29 @@ class Reload:
     def _plan(self, configuration: Configuration, found: Sequence[Found]) -> Plan:
         old = self._in_force()
         # What was disabled or enabled by hand stays so, unless the file changes its mind.
-        before = set(old.settings.disabled_plugins)
-        disabled = set(configuration.settings.disabled_plugins)
+        settings = configuration.settings
+        known = reject_clashes(found, settings.disabled_plugins)
+        before = why_off(
+            (row.found for row in self._table.rows), old.settings.disabled_plugins, old
+        )
+        after = why_off(known, settings.disabled_plugins, configuration)
         rows = {(row.uri, row.found.path): row for row in self._table.rows}
         plan = Plan(configuration, differences(old, configuration, self._live))
-        for one in reject_clashes(found, disabled):
+        plan.why_off = after
+        for one in known:
             row = rows.pop((one.uri, one.path), None)
             if row is None or row.found != one:
                 if row is not None:
                     plan.gone.append(row)
                 record = configuration.records.get(one.uri, NoConfig())
                 plan.new.append(Row(one, record))
-            elif row.uri in disabled - before and row.status is not Status.DISABLED:
-                plan.off.append(row)
-            elif row.uri in before - disabled and row.status is Status.DISABLED:
+            elif row.uri in after.keys() - before.keys():
+                if row.status is not Status.DISABLED:
+                    plan.off.append(row)
+            elif (
+                row.uri in before.keys() - after.keys()
+                and row.status is Status.DISABLED
+            ):
                 plan.on.append(row)
         plan.gone += rows.values()
         self._note_options(plan)
@@ -123,6 +133,7 @@ class Reload:
             kind
             for kind in kinds
             if old.selected(kind) != plan.configuration.selected(kind)
+            or old.decorators(kind) != plan.configuration.decorators(kind)
         }
         changed = {
             *plan.gone,
@@ -131,8 +142,9 @@ class Reload:
             *plan.on,
             *(row for row in plan.anew if row.status is not Status.DISABLED),
             *(row for row in rows if row.uses(chosen)),
+            *(row for row in rows if row.kind in chosen and self._table.layer(row)),
         }
-        everything = Table([*self._table.rows, *plan.new])
+        everything = Table([*self._table.rows, *plan.new], plan.configuration)
         plan.concerned = [
             row
             for row in everything.dependents(changed)
@@ -146,7 +158,7 @@ class Reload:
         told = [self._reconfigure(row, record) for row, record in plan.live.items()]
         refused = [row for row, done in zip(plan.live, told, strict=True) if not done]
         if refused:
-            everything = Table([*self._table.rows, *plan.new])
+            everything = Table([*self._table.rows, *plan.new], plan.configuration)
             plan.concerned = everything.dependents([*plan.concerned, *refused])
         plugins = [one for one in told if one is not None]
 
@@ -157,10 +169,9 @@ class Reload:
                 row.config = record
             for row in plan.off:
                 if row.status is Status.FOUND:
-                    self._table.move(row, Status.DISABLED, DISABLED)
-            disabled = plan.configuration.settings.disabled_plugins
+                    self._table.move(row, Status.DISABLED, plan.why_off[row.uri])
             for row in plan.new:
-                judge(self._table, row, disabled, self._log)
+                judge(self._table, row, plan.why_off, self._log)
 
         if plan.concerned:
             self._table.rows += plan.new

@@ -123,7 +123,12 @@ class Settings(Record, frozen=True):
     log: LogSettings = LogSettings()
     select: dict[str, str] = {}
     """Which provider of a kind counts where there is more than one: the kind (short or
-    full) and the id, as in metadata = "lmdb"."""
+    full) and the id, as in metadata = "lmdb". Some plugins are alternatives: they start
+    only when they are named here, in place of the others of their kind."""
+    decorate: dict[str, list[str]] = {}
+    """Plugins that are put over the provider of a kind, by their ids, the innermost first,
+    as in images = ["policy"]. Whoever uses the kind gets the outermost. One that does not
+    work makes the kind unavailable; one that is disabled is passed over."""
     proxy_plugins: dict[str, ProxySettings] = {}
     """Plugins in other processes: an id for each, with kind, address (a socket), timeout
     (30.0 seconds for a call) and heartbeat (10.0 seconds), as in
@@ -146,7 +151,13 @@ DAEMON_KEYS: frozenset[tuple[str, ...]] = frozenset(
 )
 # These say which plugins there are, and who gets whom.
 PLUGIN_KEYS: frozenset[tuple[str, ...]] = frozenset(
-    {("plugin_dirs",), ("disabled_plugins",), ("select",), ("proxy_plugins",)}
+    {
+        ("plugin_dirs",),
+        ("disabled_plugins",),
+        ("select",),
+        ("decorate",),
+        ("proxy_plugins",),
+    }
 )
 
 

@@ -9,20 +9,24 @@ anything; a daemon has one table and nobody shares it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pluggd.core.arguments import did_you_mean
+from pluggd.core.choosing import Choice, NoChoice, layer
 from pluggd.core.discovery import Found
 from pluggd.core.failure import Failure
 from pluggd.core.graph import choose
 from pluggd.core.status import State, Status, chain, move
 from pluggd.errors import NotFound, PluggdError, Unavailable
-from pluggd.model.record import Record
+from pluggd.model.record import Record, replace
 from pluggd.model.types import Platform
 from pluggd.plugin import FigureSource, NoConfig, Registration
 from pluggd.services.introspection import Cause, PluginInfo
+
+_MANY = 1 << 30
+"""More layers than there are."""
 
 
 @dataclass(eq=False)
@@ -62,11 +66,16 @@ class Row:
     def kind(self) -> str:
         return self.registration.provides.name if self.registration else ""
 
-    def uses(self, kinds: Collection[str]) -> bool:
+    @property
+    def id(self) -> str:
+        return self.registration.id if self.registration else ""
+
+    def uses(self, kinds: Iterable[str]) -> bool:
         """Whether it requires or wants one of these kinds."""
         registration = self.registration
+        names = set(kinds)
         return registration is not None and any(
-            kind.name in kinds for kind in (*registration.requires, *registration.wants)
+            kind.name in names for kind in (*registration.requires, *registration.wants)
         )
 
     @property
@@ -82,7 +91,7 @@ class Row:
         return PluginInfo(
             uri=self.uri,
             kind=self.kind,
-            id=registration.id if registration else "",
+            id=self.id,
             status=self.status.value,
             reason=self.reason,
             code=self.state.code,
@@ -105,13 +114,14 @@ class Row:
 
 
 class Table:
-    """All rows, in order of start; those that never get a turn come last, by URI."""
+    """All rows, in order of start; those that never get a turn come last, by URI.
 
-    def __init__(
-        self, rows: Iterable[Row], selected: Callable[[str], str] = lambda kind: ""
-    ) -> None:
+    choice: what the configuration in force says about kinds with several providers.
+    """
+
+    def __init__(self, rows: Iterable[Row], choice: Choice | None = None) -> None:
         self.rows = list(rows)
-        self._selected = selected
+        self.choice: Choice = NoChoice() if choice is None else choice
         self.on_change: Callable[[Row], None] = lambda row: None
 
     def move(
@@ -168,17 +178,28 @@ class Table:
         raise NotFound(f'plugin "{uri}": not found{hint}')
 
     def dependents(self, rows: Iterable[Row]) -> list[Row]:
-        """These rows and whatever requires or wants what they provide, directly or
-        not, in order of start: who has to let go before they can stop."""
+        """These rows and whatever requires, wants or decorates what they provide,
+        directly or not, in order of start: who has to let go before they can stop.
+
+        Of the others, a disabled plugin has nothing to let go of.
+        """
         chosen = set(rows)
-        kinds = {row.kind for row in chosen}
+        lowest: dict[str, int] = {}
+
+        def note(row: Row) -> None:
+            lowest[row.kind] = min(self.layer(row), lowest.get(row.kind, _MANY))
+
+        for row in chosen:
+            note(row)
         grown = True
         while grown:
             grown = False
             for row in self.rows:
-                if row not in chosen and row.uses(kinds):
+                if row in chosen or row.status is Status.DISABLED:
+                    continue
+                if row.uses(lowest) or self.layer(row) > lowest.get(row.kind, _MANY):
                     chosen.add(row)
-                    kinds.add(row.kind)
+                    note(row)
                     grown = True
         return [row for row in self.rows if row in chosen]
 
@@ -188,41 +209,104 @@ class Table:
             (row for row in self.rows if not row.had_turn), key=lambda row: row.uri
         )
         started = [row for row in self.rows if row.had_turn]
-        return [row.info() for row in (*started, *never)]
+        return [self.info(row) for row in (*started, *never)]
+
+    def info(self, row: Row) -> PluginInfo:
+        """As the row itself says it, and what it decorates."""
+        info = row.info()
+        if not self.layer(row) or row.status is Status.DISABLED:
+            return info
+        try:
+            below = self.single(row.kind, below=row)
+        except PluggdError:
+            below = None  # several could be meant, which is in its reason
+        return replace(info, decorates=row.kind if below is None else below.uri)
+
+    # --- who counts for a kind
+
+    def layer(self, row: Row) -> int:
+        """0, or of a decorator its place over the providers of its kind, from 1."""
+        return layer(row.registration, self.choice) if row.registration else 0
 
     def working(self, kind: str) -> dict[str, Row]:
-        """The rows of a kind that are ok, by id."""
+        """The rows of a kind that are ok, by id, without what decorates them."""
         return {
-            row.found.registration.id: row
-            for row in self.rows
-            if row.found.registration is not None
-            and row.kind == kind
-            and row.status is Status.OK
+            row.id: row
+            for row in self._providers(kind)
+            if row.status is Status.OK and not self.layer(row)
         }
 
-    def single(self, kind: str) -> Row | None:
-        """The row that counts for a kind, or None when none is ok.
+    def instances(self, kind: str) -> Mapping[str, Any]:
+        """What the working providers of a kind yielded, by id; in place of the one that
+        counts what decorates it, or nothing while that does not work.
+
+        Raises FailedPrecondition when something decorates and several could be meant.
+        """
+        working = self.working(kind)
+        found = {id_: row.instance for id_, row in working.items()}
+        if self._decorators(kind):
+            base = choose(kind, working, self.choice.selected(kind))
+            outermost = self.single(kind)
+            if base is not None:
+                del found[base]
+                if outermost is not None:
+                    found[base] = outermost.instance
+        return found
+
+    def single(self, kind: str, below: Row | None = None) -> Row | None:
+        """The row that counts for a kind, or None when it is not ok, or something below
+        it is not: what decorates may be what forbids. below: the row that would count
+        without this decorator and those over it.
 
         Raises FailedPrecondition when several could be meant.
         """
         working = self.working(kind)
-        id_ = choose(kind, working, self._selected(kind))
-        return None if id_ is None else working[id_]
+        id_ = choose(kind, working, self.choice.selected(kind))
+        if id_ is None:
+            return None
+        row = working[id_]
+        for _, decorator in self._decorators(kind, below):
+            if decorator is None or decorator.status is not Status.OK:
+                return None
+            row = decorator
+        return row
 
-    def obstacle(self, kind: str) -> tuple[Cause, ...]:
+    def _providers(self, kind: str) -> list[Row]:
+        return [row for row in self.rows if row.registration and row.kind == kind]
+
+    def _decorators(
+        self, kind: str, below: Row | None = None
+    ) -> list[tuple[str, Row | None]]:
+        """(id, row) of what is put over a kind, the innermost first; None for a plugin
+        that could not be loaded. What is disabled is passed over."""
+        rows = {row.id: row for row in self._providers(kind) if self.layer(row)}
+        found: list[tuple[str, Row | None]] = []
+        for id_ in self.choice.decorators(kind):
+            row = rows.get(id_)
+            if row is not None and row is below:
+                break
+            if row is None or row.status is not Status.DISABLED:
+                found.append((id_, row))
+        return found
+
+    def obstacle(self, kind: str, below: Row | None = None) -> tuple[Cause, ...]:
         """Why no plugin works for a kind, down to the first cause; () when one does.
 
-        Of several that do not work, the selected one is told, or the first.
+        Of several that do not work, the selected one is told, or the first; below: as
+        in `single`.
         """
-        selected = self._selected(kind)
-        rows = [row for row in self.rows if row.kind == kind]
+        selected = self.choice.selected(kind)
+        rows = [row for row in self._providers(kind) if not self.layer(row)]
         if selected:
-            rows = [
-                row
-                for row in rows
-                if row.registration is not None and row.registration.id == selected
-            ]
+            rows = [row for row in rows if row.id == selected]
         if any(row.status is Status.OK for row in rows):
+            for id_, decorator in self._decorators(kind, below):
+                if decorator is None:
+                    uri = f"{kind}.{id_}"
+                    reason = "[decorate] names it, and it could not be loaded"
+                    return (Cause(uri=uri, status="missing", reason=reason),)
+                if decorator.status is not Status.OK:
+                    return (decorator.cause(), *decorator.state.causes)
             return ()
         if not rows:
             broken = [row for row in self.rows if not row.kind]
@@ -238,11 +322,14 @@ class Table:
         """(reason, causes) when something that the row requires is not ok."""
         if row.registration is None:
             return None
-        for kind in row.registration.requires:
-            causes = self.obstacle(kind.name)
+        kinds = [(kind.name, "requires") for kind in row.registration.requires]
+        if self.layer(row):
+            kinds.append((row.kind, "decorates"))
+        for kind, how in kinds:
+            causes = self.obstacle(kind, row if kind == row.kind else None)
             if causes:
                 causes = _without_repetition(causes)
-                return f"requires {kind.name}, because {chain(causes)}", causes
+                return f"{how} {kind}, because {chain(causes)}", causes
         return None
 
     def why_unavailable(self, kind: str) -> PluggdError:

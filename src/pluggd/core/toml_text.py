@@ -94,7 +94,7 @@ class _Writer:
                 isinstance(value, Record)
                 or _is_table(value)
                 or _is_records(value)
-                or (path == () and name in ("select", "proxy_plugins"))
+                or (path == () and name in ("select", "decorate", "proxy_plugins"))
             ):
                 tables.append((name, value))
             else:

@@ -27,7 +27,7 @@ class PluginInfo(Record, frozen=True):
 
     status: found, disabled, blocked, starting, ok, skipped, failed, stopping,
     stopped. causes: for blocked, down to the first cause. Times in ns. tasks: in the
-    background, now. calls, errors: of its methods over the socket, since the start.
+    background, now. decorates: the URI of the plugin that it is put over. calls, errors: of its methods over the socket, since the start.
     """
 
     uri: str = ""
@@ -49,6 +49,7 @@ class PluginInfo(Record, frozen=True):
     tasks: int = 0
     calls: int = 0
     errors: int = 0
+    decorates: str = ""
 
 
 class PluginList(Record, frozen=True):

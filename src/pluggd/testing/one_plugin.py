@@ -78,6 +78,9 @@ class FakeContext(Generic[C]):
     def find(self, kind: Kind[T]) -> T | None:
         return self._kinds.get(kind)
 
+    def decorated(self, kind: Kind[T]) -> T:
+        return self.get(kind)
+
     def spawn(
         self,
         function: Callable[..., Awaitable[object]],

@@ -45,7 +45,8 @@ Edge = tuple[str, str, str]
 
 
 def edges_of(found: list[Fields]) -> list[Edge]:
-    """(user, used, "requires" or "wants"): a kind stands for all that provide it."""
+    """(user, used, "requires", "wants" or "decorates"): a kind stands for all that
+    provide it."""
     providers: dict[str, list[str]] = {}
     for item in found:
         providers.setdefault(item.get("kind", ""), []).append(item["uri"])
@@ -56,6 +57,10 @@ def edges_of(found: list[Fields]) -> list[Edge]:
         for how in ("requires", "wants")
         for wanted in item.get(how, [])
         for used in providers.get(wanted, [wanted])
+    ] + [
+        (item["uri"], item["decorates"], "decorates")
+        for item in found
+        if item.get("decorates")
     ]
 
 
@@ -88,7 +93,7 @@ def draw_dot(found: list[Fields], edges: list[Edge]) -> None:
         tip = item.get("reason", "") or item.get("status", "")
         out(f"  {_quote(item['uri'])} [fillcolor={colour}, tooltip={_quote(tip)}];")
     for user, used, how in edges:
-        style = "dashed" if how == "wants" else "solid"
+        style = {"wants": "dashed", "decorates": "bold"}.get(how, "solid")
         colour = "black" if states.get(used) == "ok" else "red"
         out(f"  {_quote(user)} -> {_quote(used)} [style={style}, color={colour}];")
     out("}")
@@ -104,7 +109,7 @@ def draw_mermaid(found: list[Fields], edges: list[Edge]) -> None:
     for uri, name in names.items():
         out(f'  {name}["{clean(uri).replace(chr(34), "#quot;")}"]')
     for user, used, how in edges:
-        arrow = "-.->" if how == "wants" else "-->"
+        arrow = {"wants": "-.->", "decorates": "==>"}.get(how, "-->")
         out(f"  {names[user]} {arrow} {names[used]}")
     for status, colour in COLOURS.items():
         members = [names[item["uri"]] for item in found if item.get("status") == status]

@@ -43,6 +43,7 @@ def show_info(app: App, uri: str) -> None:
                 "config": config,
                 "required_by": [user for how, user in users if how == "requires"],
                 "wanted_by": [user for how, user in users if how == "wants"],
+                "decorated_by": [user for how, user in users if how == "decorates"],
             }
         )
         return
@@ -89,7 +90,7 @@ def _neighbours(
 ) -> None:
     for number, (how, uri) in enumerate(edges):
         state = states.get(uri, "missing")
-        text = uri + (" (wanted)" if how == "wants" else "")
+        text = uri + {"wants": " (wanted)", "decorates": " (decorated)"}.get(how, "")
         text += "" if state == "ok" else f" [{state}]"
         first = f"{title}:" if number == 0 else ""
         out(f"{first:<13} {coloured(clean(text), '' if state == 'ok' else state)}")

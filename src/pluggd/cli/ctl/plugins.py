@@ -184,6 +184,7 @@ def _show(item: Fields) -> None:
         ("Error", item.get("code", "")),
         ("Requires", ", ".join(item.get("requires", []))),
         ("Wants", ", ".join(item.get("wants", []))),
+        ("Decorates", item.get("decorates", "")),
         ("Platforms", _platforms(item)),
         ("Capabilities", ", ".join(item.get("capabilities", []))),
         ("Exports", labels(item.get("exports"))),
