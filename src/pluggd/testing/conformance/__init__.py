@@ -32,6 +32,7 @@ pytest.register_assert_rewrite(
 
 from pluggd.services.containers import CONTAINERS  # noqa: E402
 from pluggd.services.content import CONTENT  # noqa: E402
+from pluggd.services.diff import DIFF  # noqa: E402
 from pluggd.services.events import EVENTS  # noqa: E402
 from pluggd.services.gc import GC  # noqa: E402
 from pluggd.services.images import IMAGES  # noqa: E402
@@ -70,5 +71,6 @@ SUITES: dict[Kind[Any], Where] = {
     GC: _here("gc", "GcConformance", "gc"),
     SNAPSHOTTER: _here("snapshots", "SnapshotterConformance", "snapshotter"),
     SNAPSHOTS: _here("snapshots", "SnapshotsConformance", "snapshots"),
+    DIFF: _here("diff", "DiffConformance", "diff"),
 }
 """The suite of each kind that has one."""
