@@ -26,7 +26,7 @@ from pluggd.services.gc import GC
 from pluggd.services.metadata import Metadata
 from pluggd.services.namespaces import NAMESPACES, Namespace
 from pluggd.testing.memory import memory_metadata
-from plugins.content import reading
+from plugins.content import fileblobs
 from plugins.content.config import Config
 from tests.plugins.content.content_setup import ON_DISK, digest_of, started_content
 
@@ -213,7 +213,7 @@ async def test_a_blob_that_was_healed_meanwhile_is_not_marked(
     async with started_content(tmp_path, metadata) as content:
         result = await content.write(ref="r", action="commit", data=b"hello")
         with monkeypatch.context() as patch:
-            patch.setattr(reading, "hash_descriptor", replace_and_disagree)
+            patch.setattr(fileblobs, "hash_descriptor", replace_and_disagree)
             with pytest.raises(DataLoss):
                 await content.verify(digest=result.digest)
         assert (await content.read(digest=result.digest)).data == b"hello"

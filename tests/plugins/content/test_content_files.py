@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from pluggd.contents.records import TRASH
 from pluggd.errors import NotFound
 from pluggd.services.call import using
 from pluggd.services.content import Content, Info
@@ -20,7 +21,6 @@ from pluggd.services.metadata import Metadata
 from pluggd.testing.memory import memory_metadata
 from plugins.content import disk as disk_module
 from plugins.content.config import Config
-from plugins.content.records import TRASH
 from tests.plugins.content.content_setup import (
     ON_DISK,
     digest_of,

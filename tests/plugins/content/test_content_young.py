@@ -16,6 +16,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
+from pluggd.contents.young import MAX_AGE, MAX_COUNT
 from pluggd.errors import (
     AlreadyExists,
     DataLoss,
@@ -27,7 +28,6 @@ from pluggd.services.call import using
 from pluggd.services.metadata import Metadata
 from pluggd.testing.memory import memory_metadata
 from plugins.content.config import Config
-from plugins.content.young import MAX_AGE, MAX_COUNT
 from tests.plugins.content.content_setup import (
     digest_of,
     started_content,

@@ -7,6 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from pluggd.contents.catalog import Catalog, find_blob, not_found
+from pluggd.contents.reading import Reader
+from pluggd.contents.records import BLOBS
+from pluggd.contents.rules import validate_info_digest
+from pluggd.contents.writing import Writer
 from pluggd.model.digests import validate_digest
 from pluggd.model.fieldmask import check_fields, masked_map
 from pluggd.model.filters import Adaptor, label_value
@@ -29,11 +34,6 @@ from pluggd.services.content import (
 from pluggd.services.gc import Gc
 from pluggd.services.metadata import Metadata, Transaction
 from pluggd.services.rpc import Receive, Send
-from plugins.content.catalog import Catalog, find_blob, not_found
-from plugins.content.reading import Reader
-from plugins.content.records import BLOBS
-from plugins.content.rules import validate_info_digest
-from plugins.content.writing import Writer
 
 
 class ContentStore:

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 
 import trio
 
+from pluggd.contents.catalog import find_file, find_ingest
+from pluggd.contents.records import IngestRecord
+from pluggd.contents.rules import Action, algorithm_of, digest_of, wrong_offset
 from pluggd.services.call import lease
 from pluggd.services.content import Status, WriteResult
 from pluggd.services.metadata import Metadata, View
-from plugins.content.catalog import find_file, find_ingest
-from plugins.content.records import IngestRecord
-from plugins.content.rules import Action, algorithm_of, digest_of, wrong_offset
 
 MAX_COUNT = 128
 """With the 64 KiB that one may have this bounds what they take to 8 MiB."""

@@ -15,6 +15,22 @@ from functools import partial
 
 import trio
 
+from pluggd.contents.catalog import Catalog, find_ingest
+from pluggd.contents.committing import Committer, Wanted
+from pluggd.contents.ingests import Ingests
+from pluggd.contents.locks import RefLocks
+from pluggd.contents.records import INGESTS, IngestRecord
+from pluggd.contents.rules import (
+    STREAM_PIECE,
+    Action,
+    Pieces,
+    check_ingest,
+    committed,
+    shared_state,
+    wrong_offset,
+)
+from pluggd.contents.settling import Settler
+from pluggd.contents.young import Young, YoungIngests
 from pluggd.errors import AlreadyExists, InvalidArgument, NotFound
 from pluggd.model.filters import parse_filters
 from pluggd.model.labels import validate_labels
@@ -28,22 +44,6 @@ from pluggd.services.content import (
 )
 from pluggd.services.metadata import Metadata, View
 from pluggd.services.rpc import Fd, Receive
-from plugins.content.catalog import Catalog, find_ingest
-from plugins.content.committing import Committer, Wanted
-from plugins.content.ingests import Ingests
-from plugins.content.locks import RefLocks
-from plugins.content.records import INGESTS, IngestRecord
-from plugins.content.rules import (
-    STREAM_PIECE,
-    Action,
-    Pieces,
-    check_ingest,
-    committed,
-    shared_state,
-    wrong_offset,
-)
-from plugins.content.settling import Settler
-from plugins.content.young import Young, YoungIngests
 
 
 class Writer:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pluggd.contents.catalog import Shareable
 from pluggd.errors import NotFound
 from pluggd.services.metadata import Transaction
 from pluggd.services.namespaces import Namespaces
-from plugins.content.catalog import Shareable
 
 SHAREABLE_LABEL = "containerd.io/namespace.shareable"
 

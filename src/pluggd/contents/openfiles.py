@@ -16,8 +16,9 @@ from typing import Protocol
 import trio
 import trio.from_thread
 
+from pluggd.contents.files import failing_as
+from pluggd.contents.spool import Spool
 from pluggd.errors import FailedPrecondition
-from plugins.content.disk import Disk, failing_as
 
 MAX_OPEN = 128
 _BUFFER = 4 << 20
@@ -35,13 +36,13 @@ class OpenFile:
     """An ingest's file, its size and the hash of its bytes. All methods but the
     properties block."""
 
-    def __init__(self, disk: Disk, file: str, algorithm: str) -> None:
+    def __init__(self, spool: Spool, file: str, algorithm: str) -> None:
         self.file = file
         self.algorithm = algorithm
         self.offset = 0
-        self._disk = disk
+        self._spool = spool
         self._hasher: Hasher = hashlib.new(algorithm)
-        self.fd = disk.open_ingest(file)
+        self.fd = spool.open_ingest(file)
         try:
             self._catch_up()
         except BaseException:
@@ -55,12 +56,12 @@ class OpenFile:
 
     def append(self, data: bytes) -> None:
         """Write at the end; on failure the file is as it was."""
-        self._disk.append(self.fd, self.file, data, self.offset)
+        self._spool.append(self.fd, self.file, data, self.offset)
         self._hasher.update(data)
         self.offset += len(data)
 
     def truncate(self) -> None:
-        path = self._disk.ingest_path(self.file)
+        path = self._spool.ingest_path(self.file)
         with failing_as(f"truncate {path}"):
             os.ftruncate(self.fd, 0)
         self.offset = 0
@@ -72,7 +73,7 @@ class OpenFile:
     def _catch_up(self) -> None:
         buffer = bytearray(min(_BUFFER, os.fstat(self.fd).st_size) or 1)
         view = memoryview(buffer)
-        with failing_as(f"read {self._disk.ingest_path(self.file)}"):
+        with failing_as(f"read {self._spool.ingest_path(self.file)}"):
             while count := os.preadv(self.fd, [buffer], self.offset):
                 self._hasher.update(view[:count])
                 self.offset += count
@@ -82,8 +83,8 @@ class OpenFile:
 class OpenFiles:
     """The least recently used is closed when there are more than MAX_OPEN."""
 
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
         self._open: OrderedDict[str, OpenFile] = OrderedDict()
         self._busy: set[str] = set()
 
@@ -92,7 +93,7 @@ class OpenFiles:
 
     async def get(self, file: str, ref: str, algorithm: str) -> OpenFile:
         """The open file of an ingest, busy until `rest` or `forget`."""
-        if file in self._disk.poisoned:
+        if file in self._spool.poisoned:
             raise FailedPrecondition(
                 f'"{ref}" could not be synced to disk; abort it and send its bytes '
                 f"again: failed precondition"
@@ -100,7 +101,9 @@ class OpenFiles:
         found = self._open.get(file)
         if found is None or (found.algorithm != algorithm and found.offset == 0):
             self.forget(file)
-            found = await trio.to_thread.run_sync(OpenFile, self._disk, file, algorithm)
+            found = await trio.to_thread.run_sync(
+                OpenFile, self._spool, file, algorithm
+            )
             self._open[file] = found
         self._open.move_to_end(file)
         self._busy.add(file)

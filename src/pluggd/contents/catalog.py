@@ -13,6 +13,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from pluggd.contents.records import (
+    BLOBS,
+    FILES,
+    INGEST_TRASH,
+    INGESTS,
+    TRASH,
+    FileRecord,
+    IngestRecord,
+    TrashRecord,
+)
 from pluggd.errors import NotFound, OutOfRange
 from pluggd.model.events import ContentCreate, ContentDelete
 from pluggd.model.labels import without_empty
@@ -29,16 +39,6 @@ from pluggd.services.metadata import (
     Node,
     Transaction,
     View,
-)
-from plugins.content.records import (
-    BLOBS,
-    FILES,
-    INGEST_TRASH,
-    INGESTS,
-    TRASH,
-    FileRecord,
-    IngestRecord,
-    TrashRecord,
 )
 
 Shareable = Callable[[Transaction, str], bool]

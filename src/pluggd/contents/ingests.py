@@ -17,25 +17,33 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from pluggd.contents.blobs import Blobs
+from pluggd.contents.catalog import Catalog, find_ingest, has_sound_blob
+from pluggd.contents.openfiles import OpenFile, OpenFiles
+from pluggd.contents.placing import already_exists
+from pluggd.contents.records import IngestRecord
+from pluggd.contents.rules import Action, algorithm_of, wrong_offset
+from pluggd.contents.spool import Spool
+from pluggd.contents.writers import without_writers
 from pluggd.errors import AlreadyExists
 from pluggd.services.content import Status, WriteResult
 from pluggd.services.metadata import Metadata, View
-from plugins.content.catalog import Catalog, find_ingest, has_sound_blob
-from plugins.content.disk import Disk, without_writers
-from plugins.content.openfiles import OpenFile, OpenFiles
-from plugins.content.placing import already_exists
-from plugins.content.records import IngestRecord
-from plugins.content.rules import Action, algorithm_of, wrong_offset
 
 
 class Ingests:
     """The unfinished blobs. Whoever calls holds the lock of the ref."""
 
     def __init__(
-        self, metadata: Metadata, disk: Disk, catalog: Catalog, files: OpenFiles
+        self,
+        metadata: Metadata,
+        spool: Spool,
+        blobs: Blobs,
+        catalog: Catalog,
+        files: OpenFiles,
     ) -> None:
         self._metadata = metadata
-        self._disk = disk
+        self._spool = spool
+        self._blobs = blobs
         self._catalog = catalog
         self._files = files
 
@@ -147,9 +155,7 @@ class Ingests:
         if offset not in (0, record.size):
             raise wrong_offset(offset, record.size)
         if offset:
-            await trio.to_thread.run_sync(
-                self._disk.copy_blob, record.expected, record.file
-            )
+            await self._blobs.copy(record.expected, record.size, record.file)
         return await self._metadata.update(
             lambda txn: self._catalog.unshare(txn, namespace, record.ref)
         )
@@ -158,7 +164,7 @@ class Ingests:
         """Remove its file; the record is gone already."""
         self._files.forget(record.file)
         if not record.shared:
-            await trio.to_thread.run_sync(self._disk.remove_ingest, record.file)
+            await trio.to_thread.run_sync(self._spool.remove_ingest, record.file)
 
     # --- descriptors
 
@@ -179,11 +185,11 @@ class Ingests:
     def _descriptor(self, record: IngestRecord) -> int:
         """A writable descriptor at the end of the file, once it is known that the
         file system can tell when it is closed."""
-        fd = self._disk.open_ingest(record.file)
+        fd = self._spool.open_ingest(record.file)
         try:
             if os.fstat(fd).st_size == 0:
-                self._disk.check_leases(fd, record.ref)
-                fd = self._disk.open_ingest(record.file)
+                self._spool.check_leases(fd, record.ref)
+                fd = self._spool.open_ingest(record.file)
             os.lseek(fd, 0, os.SEEK_END)
         except BaseException:
             os.close(fd)
@@ -195,7 +201,7 @@ class Ingests:
         self._files.forget(record.file)
 
         def prove() -> None:
-            with without_writers(self._disk.ingest_path(record.file), record.ref):
+            with without_writers(self._spool.ingest_path(record.file), record.ref):
                 pass
 
         await trio.to_thread.run_sync(prove)
@@ -220,7 +226,7 @@ class Ingests:
         """How far it is, by its file where it has one."""
         size, written_at = record.size, 0
         if not record.shared:
-            size, written_at = self._disk.ingest_state(record.file)
+            size, written_at = self._spool.ingest_state(record.file)
         return Status(
             ref=record.ref,
             offset=size,

@@ -7,11 +7,11 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
+from pluggd.contents.records import IngestRecord
 from pluggd.errors import FailedPrecondition, InvalidArgument, OutOfRange
 from pluggd.model.digests import check_digest, split_digest, validate_digest
 from pluggd.services.content import Info, WriteResult
 from pluggd.services.rpc import Receive
-from plugins.content.records import IngestRecord
 
 Action = Literal["stat", "write", "commit"]
 

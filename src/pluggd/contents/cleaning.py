@@ -20,12 +20,10 @@ from itertools import islice
 
 import trio
 
-from pluggd.model.record import decode
-from pluggd.services.metadata import Metadata, Transaction, View
-from plugins.content.disk import Disk
-from plugins.content.locks import DigestGuards, RefLocks
-from plugins.content.openfiles import OpenFiles
-from plugins.content.records import (
+from pluggd.contents.blobs import Blobs
+from pluggd.contents.locks import DigestGuards, RefLocks
+from pluggd.contents.openfiles import OpenFiles
+from pluggd.contents.records import (
     FILES,
     INGEST_TRASH,
     INGESTS,
@@ -33,6 +31,9 @@ from plugins.content.records import (
     IngestRecord,
     TrashRecord,
 )
+from pluggd.contents.spool import Spool
+from pluggd.model.record import decode
+from pluggd.services.metadata import Metadata, Transaction, View
 
 BATCH = 256
 """Files that are removed under one set of guards and in one thread job."""
@@ -47,14 +48,16 @@ class Cleaner:
     def __init__(
         self,
         metadata: Metadata,
-        disk: Disk,
+        spool: Spool,
+        blobs: Blobs,
         guards: DigestGuards,
         locks: RefLocks,
         files: OpenFiles,
         log: logging.LoggerAdapter[logging.Logger],
     ) -> None:
         self._metadata = metadata
-        self._disk = disk
+        self._spool = spool
+        self._blobs = blobs
         self._guards = guards
         self._locks = locks
         self._files = files
@@ -79,16 +82,16 @@ class Cleaner:
     async def reconcile(self) -> None:
         """Remove what lies on the disk without a record."""
         freed = await self.cleanup()
-        found = await trio.to_thread.run_sync(lambda: list(self._disk.list_blobs()))
+        found = await self._blobs.digests()
         for some in batched(found, LOOKUPS):
             for digests in batched(await self._without_record(some), BATCH):
                 freed += await self._remove_blobs(digests)
         # Listed before the records are read: an ingest has its record before its file.
-        files = await trio.to_thread.run_sync(self._disk.list_ingests)
+        files = await trio.to_thread.run_sync(self._spool.list_ingests)
         known = await self._metadata.view(ingest_files)
         for file in files:
-            if file not in known and not self._disk.is_temporary(file):
-                freed += await trio.to_thread.run_sync(self._disk.remove_ingest, file)
+            if file not in known and not self._spool.is_temporary(file):
+                freed += await trio.to_thread.run_sync(self._spool.remove_ingest, file)
         if freed:
             self._log.info("removed files without a record: %d bytes", freed)
 
@@ -102,7 +105,7 @@ class Cleaner:
         async with self._guards.holding(digests):
             victims = await self._without_record(digests)
             with trio.CancelScope(shield=True):
-                freed = await trio.to_thread.run_sync(self._unlink_blobs, victims)
+                freed = await self._blobs.remove(victims)
                 await self._forget_trash(digests)
         return freed
 
@@ -120,7 +123,7 @@ class Cleaner:
         freed = 0
         with trio.CancelScope(shield=True):
             freed = await trio.to_thread.run_sync(
-                lambda: sum(self._disk.remove_ingest(file) for file in files)
+                lambda: sum(self._spool.remove_ingest(file) for file in files)
             )
             await self._forget_trash(idle)
         return freed
@@ -141,9 +144,6 @@ class Cleaner:
             lambda view: any(view.get(TRASH, "", name) is not None for name in names)
         ):
             await self._metadata.update(forget, reclaim=True)
-
-    def _unlink_blobs(self, digests: Iterable[str]) -> int:
-        return sum(self._disk.remove_blob(digest) for digest in digests)
 
     async def _without_record(self, digests: Sequence[str]) -> list[str]:
         return await self._metadata.view(

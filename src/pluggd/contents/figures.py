@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
+from pluggd.contents.openfiles import OpenFiles
+from pluggd.contents.records import BLOBS, FILES, INGESTS, TRASH
 from pluggd.model.figures import Figure, gauge
 from pluggd.services.metadata import Metadata
-from plugins.content.openfiles import OpenFiles
-from plugins.content.records import BLOBS, FILES, INGESTS, TRASH
 
 
 async def content_figures(metadata: Metadata, files: OpenFiles) -> list[Figure]:

@@ -9,12 +9,12 @@ import logging
 
 import trio
 
+from pluggd.contents.catalog import Catalog
+from pluggd.contents.ingests import Ingests
+from pluggd.contents.locks import RefLocks
+from pluggd.contents.young import MAX_AGE, Young, YoungIngests
 from pluggd.errors import AlreadyExists, PluggdError
 from pluggd.services.metadata import Metadata
-from plugins.content.catalog import Catalog
-from plugins.content.ingests import Ingests
-from plugins.content.locks import RefLocks
-from plugins.content.young import MAX_AGE, Young, YoungIngests
 
 STOP = 5.0
 """Seconds that a stop takes at most to write down what is young."""

@@ -3,7 +3,7 @@
 """From an ingest, or from bytes in one piece, to a blob.
 
 Size and digest are checked, the bytes are made durable, and only then the placer
-puts the file where blobs are and records it. A sync that failed is final.
+puts them where blobs are and records it. A sync that failed is final.
 """
 
 from __future__ import annotations
@@ -15,30 +15,26 @@ from dataclasses import dataclass
 import trio
 import trio.from_thread
 
-from pluggd.errors import NotFound
-from pluggd.services.call import lease
-from pluggd.services.content import Info
-from pluggd.services.metadata import LEASE, Metadata, Node
-from plugins.content.catalog import find_ingest
-from plugins.content.disk import (
-    Disk,
-    SyncFailed,
-    failing_as,
-    hash_descriptor,
-    without_writers,
-)
-from plugins.content.ingests import Ingests
-from plugins.content.openfiles import OpenFile, OpenFiles
-from plugins.content.placing import Placer
-from plugins.content.records import IngestRecord
-from plugins.content.rules import (
+from pluggd.contents.catalog import find_ingest
+from pluggd.contents.files import SyncFailed, failing_as, hash_descriptor
+from pluggd.contents.ingests import Ingests
+from pluggd.contents.openfiles import OpenFile, OpenFiles
+from pluggd.contents.placing import Placer
+from pluggd.contents.records import IngestRecord
+from pluggd.contents.rules import (
     INLINE_HASH,
     algorithm_of,
     check_result,
     check_size,
     digest_of,
 )
-from plugins.content.young import Young
+from pluggd.contents.spool import Spool
+from pluggd.contents.writers import without_writers
+from pluggd.contents.young import Young
+from pluggd.errors import NotFound
+from pluggd.services.call import lease
+from pluggd.services.content import Info
+from pluggd.services.metadata import LEASE, Metadata, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +53,13 @@ class Committer:
     def __init__(
         self,
         metadata: Metadata,
-        disk: Disk,
+        spool: Spool,
         ingests: Ingests,
         placer: Placer,
         files: OpenFiles,
     ) -> None:
         self._metadata = metadata
-        self._disk = disk
+        self._spool = spool
         self._ingests = ingests
         self._placer = placer
         self._files = files
@@ -143,7 +139,7 @@ class Committer:
             if algorithm != file.algorithm:
                 digest = self._hash(record, file.fd, algorithm)
             check_result(digest, expected)
-            self._disk.sync_ingest(file.fd, record.file)
+            self._spool.sync_ingest(file.fd, record.file)
             return digest, file.offset
 
         return await self._seal_and_place(namespace, record, seal, wanted.labels)
@@ -158,13 +154,13 @@ class Committer:
         expected = wanted.expected or record.expected
 
         def seal() -> tuple[str, int]:
-            path = self._disk.ingest_path(record.file)
+            path = self._spool.ingest_path(record.file)
             with without_writers(path, record.ref) as fd:
                 size = os.fstat(fd).st_size
                 check_size(record, size, wanted.total)
                 digest = self._hash(record, fd, algorithm_of(expected))
                 check_result(digest, expected)
-                self._disk.sync_ingest(fd, record.file)
+                self._spool.sync_ingest(fd, record.file)
                 return digest, size
 
         return await self._seal_and_place(namespace, record, seal, wanted.labels)
@@ -189,5 +185,5 @@ class Committer:
         )
 
     def _hash(self, record: IngestRecord, fd: int, algorithm: str) -> str:
-        with failing_as(f"read {self._disk.ingest_path(record.file)}"):
+        with failing_as(f"read {self._spool.ingest_path(record.file)}"):
             return hash_descriptor(fd, algorithm, trio.from_thread.check_cancelled)

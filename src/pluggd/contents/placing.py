@@ -1,38 +1,57 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""How bytes become a blob: place the file, then record it, and leave nothing half-done.
+"""How bytes become a blob: put them in place, then record it, and leave nothing half-done.
 
-The guard of the digest is held from the look at what is on disk until the record is
-committed, so the removal of a file that nobody named a moment ago cannot come in
-between. From the rename on a cancelled caller waits until it is whole.
+The guard of the digest is held from the look at what is in place until the record is
+committed, so the removal of bytes that nobody named a moment ago cannot come in
+between. Once the bytes are in place a cancelled caller waits until it is whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 
 import trio
 
+from pluggd.contents.blobs import Blobs
+from pluggd.contents.catalog import Catalog, find_file
+from pluggd.contents.locks import DigestGuards
+from pluggd.contents.spool import Spool
 from pluggd.errors import AlreadyExists, PluggdError
 from pluggd.services.content import Info
 from pluggd.services.metadata import Metadata
-from plugins.content.catalog import Catalog, find_file
-from plugins.content.disk import Disk
-from plugins.content.locks import DigestGuards
 
 
 def already_exists(digest: str) -> AlreadyExists:
     return AlreadyExists(f"content {digest}: already exists")
 
 
+@contextmanager
+def _noting(first: PluggdError) -> Generator[None]:
+    """The caller is told why the record failed, also when the bytes could not be taken
+    back; those are found by the next reconciliation."""
+    try:
+        yield
+    except PluggdError as second:
+        first.add_note(f"and its bytes could not be taken back: {second}")
+
+
 class Placer:
     """Puts blobs in place and records them."""
 
     def __init__(
-        self, metadata: Metadata, disk: Disk, catalog: Catalog, guards: DigestGuards
+        self,
+        metadata: Metadata,
+        spool: Spool,
+        blobs: Blobs,
+        catalog: Catalog,
+        guards: DigestGuards,
     ) -> None:
         self._metadata = metadata
-        self._disk = disk
+        self._spool = spool
+        self._blobs = blobs
         self._catalog = catalog
         self._guards = guards
 
@@ -44,20 +63,21 @@ class Placer:
         digest: str,
         labels: dict[str, str],
     ) -> Info:
-        """Make a blob of bytes in memory, in one thread job and one transaction."""
+        """Make a blob of bytes in memory, in one transaction."""
         info = None
         async with self._guards.holding([digest]):
+            fresh = not await self._is_in_place(digest, len(data))
+            if fresh:
+                await self._blobs.put(digest, data)
             with trio.CancelScope(shield=True):
-                file = ""
-                if not self._is_on_disk(digest, len(data)):
-                    file = await trio.to_thread.run_sync(self._write, data, digest)
                 try:
                     info = await self._record(
-                        namespace, ref, digest, len(data), labels, fresh=bool(file)
+                        namespace, ref, digest, len(data), labels, fresh=fresh
                     )
-                except PluggdError:
-                    if file and self._is_unknown(digest):
-                        await trio.to_thread.run_sync(self._disk.remove_blob, digest)
+                except PluggdError as error:
+                    if fresh and self._is_unknown(digest):
+                        with _noting(error):
+                            await self._blobs.remove([digest])
                     raise
         if info is None:
             raise already_exists(digest)
@@ -75,20 +95,20 @@ class Placer:
         """Make a blob of an ingest's durable file; on failure the file is back."""
         info = None
         async with self._guards.holding([digest]):
+            fresh = not await self._is_in_place(digest, size)
+            taken = fresh and await self._blobs.publish(digest, file, size)
             with trio.CancelScope(shield=True):
-                moved = not self._is_on_disk(digest, size)
-                if moved:
-                    await trio.to_thread.run_sync(self._disk.publish, file, digest)
                 try:
                     info = await self._record(
-                        namespace, ref, digest, size, labels, fresh=moved
+                        namespace, ref, digest, size, labels, fresh=fresh
                     )
-                except PluggdError:
-                    if moved and self._is_unknown(digest):
-                        await trio.to_thread.run_sync(self._disk.withdraw, digest, file)
+                except PluggdError as error:
+                    if fresh and self._is_unknown(digest):
+                        with _noting(error):
+                            await self._blobs.withdraw(digest, file)
                     raise
-                if not moved:
-                    await trio.to_thread.run_sync(self._disk.remove_ingest, file)
+                if not taken:
+                    await trio.to_thread.run_sync(self._spool.remove_ingest, file)
         if info is None:
             raise already_exists(digest)
         return info
@@ -124,21 +144,12 @@ class Placer:
             )
         )
 
-    def _is_on_disk(self, digest: str, size: int) -> bool:
+    async def _is_in_place(self, digest: str, size: int) -> bool:
         """Whether these bytes are in place already and known to be good."""
         file = self._metadata.read(lambda view: find_file(view, digest))
         if file is None or file.damaged:
             return False
-        return self._disk.blob_size(digest) == size
+        return await self._blobs.size(digest) == size
 
     def _is_unknown(self, digest: str) -> bool:
         return self._metadata.read(lambda view: find_file(view, digest)) is None
-
-    def _write(self, data: bytes, digest: str) -> str:
-        file = self._disk.write_once(data)
-        try:
-            self._disk.publish(file, digest)
-        except PluggdError:
-            self._disk.remove_ingest(file)
-            raise
-        return file

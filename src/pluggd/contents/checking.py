@@ -4,7 +4,7 @@
 
 What looks wrong is looked at again under the guard of its digest, or when the calls that
 may be at work on it are over: a store in use has files without records and records
-without files for as long as a rename and a commit take, and those are no findings.
+without files for as long as putting bytes in place and a commit take, and those are no findings.
 """
 
 from __future__ import annotations
@@ -16,15 +16,11 @@ from itertools import islice
 
 import trio
 
-from pluggd.model.digests import split_digest
-from pluggd.model.record import decode
-from pluggd.services.fsck import CheckResult, Finding, Problem
-from pluggd.services.metadata import Metadata, View
-from plugins.content.catalog import Catalog, find_file
-from plugins.content.cleaning import batched, ingest_files
-from plugins.content.disk import Disk, hash_descriptor
-from plugins.content.locks import DigestGuards, RefLocks
-from plugins.content.records import (
+from pluggd.contents.blobs import Blobs
+from pluggd.contents.catalog import Catalog, find_file
+from pluggd.contents.cleaning import batched, ingest_files
+from pluggd.contents.locks import DigestGuards, RefLocks
+from pluggd.contents.records import (
     BLOBS,
     FILES,
     INGEST_TRASH,
@@ -33,6 +29,10 @@ from plugins.content.records import (
     FileRecord,
     IngestRecord,
 )
+from pluggd.contents.spool import Spool
+from pluggd.model.record import decode
+from pluggd.services.fsck import CheckResult, Finding, Problem
+from pluggd.services.metadata import Metadata, View
 
 _PAGE = 500
 """Records that are looked up between two checkpoints."""
@@ -53,13 +53,15 @@ class Checker:
     def __init__(
         self,
         metadata: Metadata,
-        disk: Disk,
+        spool: Spool,
+        blobs: Blobs,
         catalog: Catalog,
         guards: DigestGuards,
         locks: RefLocks,
     ) -> None:
         self._metadata = metadata
-        self._disk = disk
+        self._spool = spool
+        self._blobs = blobs
         self._catalog = catalog
         self._guards = guards
         self._locks = locks
@@ -67,7 +69,7 @@ class Checker:
     async def __call__(self, *, deep: bool, repair: bool) -> CheckResult:
         findings = await self._strangers(repair)
         findings += await self._stray_blobs(repair)
-        found, blobs = await self._blobs(deep, repair)
+        found, blobs = await self._recorded(deep, repair)
         findings += found
         findings += await self._orphans()
         found, ingests = await self._stray_ingests(repair)
@@ -76,23 +78,20 @@ class Checker:
             findings=findings, checked={"blobs": blobs, "ingests": ingests}
         )
 
-    # --- from the disk to the records
+    # --- from the bytes to the records
 
     async def _strangers(self, repair: bool) -> list[Finding]:
         """What lies where only blobs and ingests belong, by its name alone."""
         found: list[Finding] = []
-        for path in await trio.to_thread.run_sync(self._disk.list_strangers):
-            taken = await trio.to_thread.run_sync(_size, path)
-            if taken is None:
-                continue
-            repaired = repair and await trio.to_thread.run_sync(_unlink, path)
+        for stranger in await self._blobs.strangers():
+            repaired = repair and await self._blobs.remove_stranger(stranger.path)
             found.append(
                 _finding(
                     "stray",
-                    path,
+                    stranger.path,
                     meaning="neither a blob nor an ingest has such a name",
                     remedy=_STRAY,
-                    size=taken,
+                    size=stranger.size,
                     repaired=repaired,
                 )
             )
@@ -100,7 +99,7 @@ class Checker:
 
     async def _stray_blobs(self, repair: bool) -> list[Finding]:
         found: list[Finding] = []
-        digests = await trio.to_thread.run_sync(lambda: sorted(self._disk.list_blobs()))
+        digests = sorted(await self._blobs.digests())
         for some in batched(digests, _PAGE):
             suspects = await self._metadata.view(partial(_strays, digests=some))
             for digest in suspects:
@@ -111,16 +110,16 @@ class Checker:
 
     async def _stray_blob(self, digest: str, repair: bool) -> Finding | None:
         async with self._guards.holding([digest]):
-            size = await trio.to_thread.run_sync(self._disk.blob_size, digest)
+            size = await self._blobs.size(digest)
             if size is None or not self._metadata.read(
                 lambda view: _is_stray(view, digest)
             ):
                 return None
             if repair:
-                await trio.to_thread.run_sync(self._disk.remove_blob, digest)
+                await self._blobs.remove([digest])
             return _finding(
                 "stray",
-                self._disk.blob_path(digest),
+                self._blobs.path(digest),
                 digest,
                 meaning="no namespace has this blob",
                 remedy=_STRAY,
@@ -130,14 +129,14 @@ class Checker:
 
     async def _stray_ingests(self, repair: bool) -> tuple[list[Finding], int]:
         """Also how many ingests there are."""
-        files = await trio.to_thread.run_sync(self._disk.list_ingests)
+        files = await trio.to_thread.run_sync(self._spool.list_ingests)
         known = await self._metadata.view(_known_ingests)
         suspects = [file for file in files if self._is_suspect(file, known)]
         found: list[Finding] = []
         if suspects and await self._settled():
             known = await self._metadata.view(_known_ingests)
             for file in suspects:
-                path = self._disk.ingest_path(file)
+                path = self._spool.ingest_path(file)
                 size = await trio.to_thread.run_sync(_size, path)
                 if size is None or not self._is_suspect(file, known):
                     continue
@@ -155,7 +154,7 @@ class Checker:
         return found, len(known)
 
     def _is_suspect(self, file: str, known: set[str]) -> bool:
-        return file not in known and not self._disk.is_temporary(file)
+        return file not in known and not self._spool.is_temporary(file)
 
     async def _settled(self) -> bool:
         """Whether every call that may be about to remove an ingest's file is over.
@@ -171,9 +170,9 @@ class Checker:
             return True
         return False
 
-    # --- from the records to the disk
+    # --- from the records to the bytes
 
-    async def _blobs(self, deep: bool, repair: bool) -> tuple[list[Finding], int]:
+    async def _recorded(self, deep: bool, repair: bool) -> tuple[list[Finding], int]:
         """What is wrong with recorded blobs, and how many there are."""
         found: list[Finding] = []
         after, count = "", 0
@@ -183,19 +182,22 @@ class Checker:
             for digest, record, references in page:
                 if references != record.references:
                     found.append(_miscounted(digest, record, references))
-            wrong = await trio.to_thread.run_sync(self._look, page, deep)
-            for digest in wrong:
+            for digest in await self._suspects(page, deep):
                 finding = await self._wrong_blob(digest, deep, repair)
                 if finding is not None:
                     found.append(finding)
         return found, count
 
-    def _look(self, page: list[tuple[str, FileRecord, int]], deep: bool) -> list[str]:
-        """Those that are not as recorded, at the first look; in a thread."""
+    async def _suspects(
+        self, page: list[tuple[str, FileRecord, int]], deep: bool
+    ) -> list[str]:
+        """Those that are not as recorded, at the first look."""
+        sound = [
+            (digest, record.size) for digest, record, _ in page if not record.damaged
+        ]
+        wrong = await self._blobs.problems(sound, deep=deep)
         return [
-            digest
-            for digest, record, _ in page
-            if record.damaged or self._problem(digest, record, deep) is not None
+            digest for digest, record, _ in page if record.damaged or digest in wrong
         ]
 
     async def _wrong_blob(
@@ -206,8 +208,9 @@ class Checker:
             record = self._metadata.read(lambda view: find_file(view, digest))
             if record is None:
                 return None
-            found = await trio.to_thread.run_sync(self._problem, digest, record, deep)
-            path = self._disk.blob_path(digest)
+            deep = deep and not record.damaged
+            problems = await self._blobs.problems([(digest, record.size)], deep=deep)
+            found = problems.get(digest)
             if found is None and not record.damaged:
                 return None
             problem, meaning = found or ("damaged", "its bytes were found to be wrong")
@@ -217,38 +220,12 @@ class Checker:
                 )
             return _finding(
                 problem,
-                path,
+                self._blobs.path(digest),
                 digest,
                 meaning=meaning,
                 remedy=_AGAIN,
                 repaired=repair and not record.damaged,
             )
-
-    def _problem(
-        self, digest: str, record: FileRecord, deep: bool
-    ) -> tuple[Problem, str] | None:
-        """What is wrong with the bytes, and in words; in a thread."""
-        try:
-            fd = self._disk.open_blob(digest)
-        except FileNotFoundError:
-            return "missing", "recorded, and its file is gone"
-        except OSError as error:
-            return "damaged", f"its file cannot be opened: {_reason(error)}"
-        try:
-            size = os.fstat(fd).st_size
-            if size != record.size:
-                return "size", f"{record.size} bytes are recorded, {size} are there"
-            if not deep or record.damaged:
-                return None
-            algorithm = split_digest(digest)[0]
-            actual = hash_descriptor(fd, algorithm, trio.from_thread.check_cancelled)
-            if actual != digest:
-                return "digest", f"its bytes have the digest {actual}"
-        except OSError as error:
-            return "damaged", f"its bytes cannot be read: {_reason(error)}"
-        finally:
-            os.close(fd)
-        return None
 
     async def _orphans(self) -> list[Finding]:
         """Blobs of namespaces for which there is no file record."""
@@ -371,7 +348,3 @@ def _unlink(path: str) -> bool:
     except (IsADirectoryError, PermissionError):
         return False
     return True
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno or 0).lower()
