@@ -106,7 +106,9 @@ class Cleaner:
             victims = await self._without_record(digests)
             with trio.CancelScope(shield=True):
                 freed = await self._blobs.remove(victims)
-                await self._forget_trash(digests)
+                # Of these alone: one that had a record may be deleted just now, and
+                # its new trash record is all that knows of its file.
+                await self._forget_trash(victims)
         return freed
 
     async def _remove_ingests(self, names: Sequence[str]) -> int:

@@ -51,11 +51,11 @@ async def check_directories(
         strangers = await trio.to_thread.run_sync(
             _strangers, directories, number, own, repair
         )
+        # Only if it is still the same: it may have gone, or changed, meanwhile.
         if known().get(number) is stored and number not in busy():
             found += strangers
-        # Only if it is still the same: it may have gone, or changed, meanwhile.
-        if finding is not None and known().get(number) is stored:
-            found.append(finding)
+            if finding is not None:
+                found.append(finding)
     return found
 
 

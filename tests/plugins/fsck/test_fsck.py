@@ -38,7 +38,7 @@ class Stores:
             "content.v1.write",
             {"ref": "r", "action": "commit", "data": b"hello", "labels": ROOT},
         )["digest"]
-        call("content.v1.write", {"ref": "open", "data": b"part", "total": 100})
+        call("content.v1.write", {"ref": "open", "data": b"part", "total": 1 << 20})
         self.make("prepare", "a")
         (self.snapshots / "1" / "fs" / "file").write_text("text")
         asked = {"key": "a", "name": "one", "labels": ROOT, "snapshotter": "native"}
