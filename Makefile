@@ -21,7 +21,7 @@ demo: venv ## start a daemon in a temporary directory and show what it does
 	@$(BIN)/python scripts/demo.py
 
 test: venv ## run the tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 check: lint test ## format, lint, types, import contracts, tests: what CI runs
 

@@ -40,4 +40,6 @@ def interpreters() -> list[str]:
 @nox.session(python=interpreters())
 def tests(session: nox.Session) -> None:
     session.install("--constraint", "constraints.txt", "--editable", ".[dev]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", *session.posargs
+    )

@@ -166,8 +166,10 @@ async def test_exec_at_a_terminal_and_without(ctl: Ctl) -> None:
     assert (done.returncode, done.stdout) == (0, b"/tmp\n"), done.stderr
     done = await ctl("tasks", "exec", "-i", id_, "cat", stdin=b"through\n")
     assert (done.returncode, done.stdout) == (0, b"through\n")
+    # crun starts the process before the shim has the terminal and can give it a size.
+    sized = "until stty size 2>&1 | grep -q '^[1-9]'; do :; done; stty size"
     async with at_terminal(
-        ctl.command("tasks", "exec", "-t", id_, "stty", "size")
+        ctl.command("tasks", "exec", "-t", id_, "sh", "-c", sized)
     ) as s:
         assert await s.ends() == 0, s.seen
         assert "33 91" in s.seen
