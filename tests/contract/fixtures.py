@@ -15,6 +15,8 @@ from pluggd.services.metadata import Metadata
 from pluggd.testing import FakeContext, memory_metadata
 from plugins.metadata.config import Config
 from plugins.metadata.registration import start as start_lmdb
+from plugins.metadata_sqlite.config import Config as SqliteConfig
+from plugins.metadata_sqlite.registration import start as start_sqlite
 from tests.contract.stand import Stand, stand
 
 
@@ -34,8 +36,18 @@ async def lmdb(path: Path) -> AsyncGenerator[Metadata]:
             nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def sqlite(path: Path) -> AsyncGenerator[Metadata]:
+    config = SqliteConfig(reserve_bytes=0)
+    async with trio.open_nursery() as nursery:
+        context = FakeContext(config, root=path, nursery=nursery)
+        async with start_sqlite(context) as metadata:
+            yield metadata
+            nursery.cancel_scope.cancel()
+
+
 Provider = Callable[[Path], AbstractAsyncContextManager[Metadata]]
-PROVIDERS: list[Provider] = [memory, lmdb]
+PROVIDERS: list[Provider] = [memory, lmdb, sqlite]
 
 
 @pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.__name__)

@@ -12,7 +12,7 @@ import pytest
 from pluggd.services.metadata import Metadata
 from pluggd.testing import memory_metadata
 from pluggd.testing.conformance.metadata import MetadataConformance
-from tests.contract.fixtures import lmdb
+from tests.contract.fixtures import lmdb, sqlite
 
 
 class TestMemory(MetadataConformance):
@@ -26,4 +26,11 @@ class TestLmdb(MetadataConformance):
     @pytest.fixture
     async def metadata(self, tmp_path: Path) -> AsyncGenerator[Metadata]:
         async with lmdb(tmp_path) as metadata:
+            yield metadata
+
+
+class TestSqlite(MetadataConformance):
+    @pytest.fixture
+    async def metadata(self, tmp_path: Path) -> AsyncGenerator[Metadata]:
+        async with sqlite(tmp_path) as metadata:
             yield metadata

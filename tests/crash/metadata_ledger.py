@@ -8,7 +8,6 @@ prints a line once `update` has returned; every fifth update raises after both.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -16,9 +15,8 @@ from pathlib import Path
 import trio
 
 from pluggd.objects.tables import TABLES
-from pluggd.services.metadata import Transaction
-from plugins.metadata.environment import Environment
-from plugins.metadata.store import LmdbMetadata
+from pluggd.services.metadata import Metadata, Transaction
+from tests.crash.metadata_stores import store as open_store
 
 TABLE = "ledger"
 NAMESPACE = "crash"
@@ -29,7 +27,7 @@ class Rollback(Exception):
     pass
 
 
-async def write(store: LmdbMetadata, front: str) -> None:
+async def write(store: Metadata, front: str) -> None:
     number = 0
     while True:
         name = f"{front}-{number}"
@@ -50,15 +48,12 @@ async def write(store: LmdbMetadata, front: str) -> None:
         number += 1
 
 
-async def main(path: str, front: str) -> None:
-    environment = Environment(Path(path), 1 << 40)
-    environment.prepare([*TABLES, TABLE])
-    log = logging.LoggerAdapter(logging.getLogger("ledger"), {})
-    store = LmdbMetadata(environment, log, reserve=1 << 20)
+async def main(provider: str, path: str, front: str) -> None:
+    store = open_store(provider, Path(path), [*TABLES, TABLE])
     async with trio.open_nursery() as nursery:
         for task in range(TASKS):
             nursery.start_soon(write, store, f"{front}-{task}")
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], sys.argv[2])
+    trio.run(main, sys.argv[1], sys.argv[2], sys.argv[3])

@@ -20,18 +20,18 @@ from pluggd.model.record import decode
 from pluggd.objects.tables import TABLES
 from pluggd.objects.transaction import ObjectView
 from pluggd.services.envelope import Envelope
-from plugins.metadata.environment import Environment
+from tests.crash.metadata_stores import PROVIDERS, state
 
 KILLS = int(os.environ.get("PLUGGD_KILLS", "12"))
-HERE = Path(__file__).parent
+LEDGER = Path(__file__).parent / "metadata_ledger.py"
 TABLE = "ledger"
 NAMESPACE = "crash"
 
 
-def run_and_kill(path: Path, front: str, after: float) -> list[str]:
+def run_and_kill(provider: str, path: Path, front: str, after: float) -> list[str]:
     """Let the writer write for some time after its first line; its whole lines."""
     process = subprocess.Popen(
-        [sys.executable, "-P", str(HERE / "metadata_ledger.py"), str(path), front],
+        [sys.executable, "-P", str(LEDGER), provider, str(path), front],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
@@ -46,18 +46,12 @@ def run_and_kill(path: Path, front: str, after: float) -> list[str]:
     return [line.decode() for line in output.split(b"\n")[:-1]]
 
 
-def check(path: Path, acknowledged: set[str]) -> set[str]:
+def check(provider: str, path: Path, acknowledged: set[str]) -> set[str]:
     """What the store holds, after looking for anything lost, torn or unannounced."""
-    environment = Environment(path, 1 << 40)
-    environment.prepare([*TABLES, TABLE])
-    txn = environment.begin_read()
-    try:
-        view = ObjectView(environment.reader(txn), 0)
+    with state(provider, path, [*TABLES, TABLE]) as kv:
+        view = ObjectView(kv, 0)
         records = dict(view.scan(TABLE, NAMESPACE))
         events = list(view.events(0))
-    finally:
-        txn.abort()
-        environment.close()
     assert acknowledged - records.keys() == set(), "acknowledged and lost"
     for name, record in records.items():
         assert record == name.encode() * 20, f"{name} is torn"
@@ -71,17 +65,22 @@ def check(path: Path, acknowledged: set[str]) -> set[str]:
 
 
 @pytest.mark.slow
-def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_kill_9_loses_nothing_that_was_acknowledged(
+    provider: str, tmp_path: Path
+) -> None:
     chance = random.Random(7)
     acknowledged: set[str] = set()
     held: set[str] = set()
     for number in range(KILLS):
-        lines = run_and_kill(tmp_path, str(number), chance.uniform(0, 0.5))
+        lines = run_and_kill(provider, tmp_path, str(number), chance.uniform(0, 0.5))
         acknowledged.update(lines)
-        now = check(tmp_path, acknowledged)
+        now = check(provider, tmp_path, acknowledged)
         assert held <= now, "what one start found the next one lacks"
         unacknowledged = now - acknowledged - held
         assert len(unacknowledged) <= 16, "more happened than was asked for at once"
         held = now
     assert len(acknowledged) > 100 * KILLS
-    print(f"{KILLS} kills, {len(acknowledged)} acknowledged updates, none lost")
+    print(
+        f"{provider}: {KILLS} kills, {len(acknowledged)} acknowledged updates, none lost"
+    )

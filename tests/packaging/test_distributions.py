@@ -64,7 +64,7 @@ def test_the_sdist_carries_what_a_build_and_the_tests_need(dist: Path) -> None:
 
 
 def plugins(path: list[str], cwd: Path) -> list[dict[str, object]]:
-    """What `pluggd plugins --json` says with this import path, apart from origins."""
+    """What `pluggd plugins --json` says with this import path, apart from origins and times."""
     result = subprocess.run(
         [sys.executable, "-m", "pluggd", "plugins", "--json"],
         cwd=cwd,
@@ -75,7 +75,9 @@ def plugins(path: list[str], cwd: Path) -> list[dict[str, object]]:
         timeout=60,
     )
     rows: list[dict[str, object]] = json.loads(result.stdout)
-    return [{key: row[key] for key in row if key != "origin"} for row in rows]
+    return [
+        {key: row[key] for key in row if key not in ("origin", "since")} for row in rows
+    ]
 
 
 def test_the_wheel_runs_the_same_plugins_as_the_checkout(

@@ -70,6 +70,11 @@ class Group(ABC, Generic[C]):
     def _disk_full(self, txn: Txn) -> bool:
         """Whether only updates that free space may run; keeps room back for them."""
 
+    def _size(self, txn: Txn) -> int:
+        """Bytes that are or were in use; at least `_used`, and cheap."""
+        del txn
+        return self._engine.size()
+
     @abstractmethod
     def _used(self, txn: Txn) -> int:
         """Bytes in use, the changes of this transaction included."""
@@ -233,7 +238,7 @@ class Group(ABC, Generic[C]):
 
     def _room(self, txn: Txn) -> tuple[bool, bool]:
         """Whether the disk is known to be full; whether the limit is near."""
-        near = self._limit > 0 and self._engine.size() + MARGIN > self._limit
+        near = self._limit > 0 and self._size(txn) + MARGIN > self._limit
         return self._disk_full(txn), near
 
     def _check_limit(self, txn: Txn) -> None:
