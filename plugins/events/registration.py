@@ -23,9 +23,6 @@ from plugins.events.service import EventService
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
     kept = limits(ctx.config)
-    ctx.export("max_events", str(kept.max_events))
-    ctx.export("max_age", format_duration(kept.max_age))
-    ctx.export("max_bytes", str(kept.max_bytes))
     metadata = ctx.get(METADATA)
     exchange = Exchange(
         metadata,
@@ -42,6 +39,19 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
     ctx.spawn(appender.run_forever, name="event log")
     service = EventService(appender, exchange)
     ctx.export_figures(partial(event_figures, exchange, service))
+
+    def reload(config: Config) -> None:
+        kept = limits(config)
+        retention.limit(kept)
+        exchange.tail.limit(
+            max_events=config.backlog_events, max_bytes=config.backlog_bytes
+        )
+        ctx.export("max_events", str(kept.max_events))
+        ctx.export("max_age", format_duration(kept.max_age))
+        ctx.export("max_bytes", str(kept.max_bytes))
+
+    reload(ctx.config)
+    ctx.on_reload(reload)
     yield service
 
 
@@ -54,4 +64,11 @@ def pluggd_register() -> Registration[Events, Config]:
         config=Config,
         requires=(METADATA,),
         description="Delivers what happened, in one order, from a log that can be resumed",
+        live=(
+            "max_events",
+            "max_age",
+            "max_bytes",
+            "backlog_events",
+            "backlog_bytes",
+        ),
     )

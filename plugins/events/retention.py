@@ -109,16 +109,18 @@ class Retention:
     ) -> None:
         self._metadata = metadata
         self._trimmed = trimmed
-        self._limits = limits
         self._log = log
         self._segments = Segments()
         self._before = metadata.read(lambda view: view.event_bounds()[1])
         self._new = 0
-        # A log of ten events must not grow to a thousand before somebody looks.
-        self._every = min(SEGMENT, max(limits.max_events // 10, 1))
-        if limits.max_events <= 0:
-            self._every = SEGMENT
         self._enough = trio.Event()
+        self._limits, self._every = limits, _every(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Other limits, from now on; what is over them goes soon."""
+        if limits != self._limits:
+            self._limits, self._every = limits, _every(limits)
+            self._enough.set()
 
     def committed(self, batch: list[tuple[int, bytes]]) -> None:
         """Take note of new events; the callback for `Metadata.on_commit`."""
@@ -173,6 +175,13 @@ class Retention:
                     segments.add(seq, size, newest)
                 cursor = seq
         return segments
+
+
+def _every(limits: Limits) -> int:
+    """After how many events somebody looks: a log of ten must not grow to a thousand."""
+    if limits.max_events <= 0:
+        return SEGMENT
+    return min(SEGMENT, max(limits.max_events // 10, 1))
 
 
 def _trim_to(before: int) -> Callable[[Transaction], int]:

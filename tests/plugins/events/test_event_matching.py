@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pytest
 
+from pluggd.exchange.matching import envelope_fields
 from pluggd.model.events import ContainerCreate, ContainerRuntime
 from pluggd.model.filters import parse_filters
 from pluggd.model.record import decode, encode
 from pluggd.model.types import Any
 from pluggd.services.envelope import Envelope
-from plugins.events.matching import envelope_fields
 
 VALUE = {
     "name": "docker.io/library/x:1",

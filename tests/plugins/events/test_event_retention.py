@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pluggd.errors import InvalidArgument, ResourceExhausted
-from pluggd.services.metadata import METADATA, Metadata
+from pluggd.services.metadata import METADATA, Metadata, Transaction
 from pluggd.testing import started
 from pluggd.testing.conformance.events import EventsStand
 from pluggd.testing.memory import memory_metadata
@@ -169,3 +169,22 @@ def test_the_limits_are_read_from_the_options() -> None:
     assert limits(Config(max_events=-1, max_age="-1h", max_bytes=-1)) == NONE
     with pytest.raises(InvalidArgument, match='max_age: duration "soon"'):
         limits(Config(max_age="soon"))
+
+
+async def test_other_limits_count_from_their_reload_on() -> None:
+    with trio.fail_after(20):
+        async with memory_metadata() as metadata:
+            kinds = {METADATA: metadata}
+            async with started(pluggd_register(), kinds, Config()) as (events, context):
+                for number in range(20):
+                    await metadata.update(emit(number))
+                context.reload(Config(max_events=5, backlog_events=2))
+                assert context.exports["max_events"] == "5"
+                while (await events.bounds()).first < 16:  # noqa: ASYNC110 - the log has no waiters
+                    await trio.sleep(0.001)
+                page = await events.poll(since=15)
+                assert [one.seq for one in page.events] == list(range(16, 21))
+
+
+def emit(number: int) -> Callable[[Transaction], int]:
+    return lambda txn: txn.emit("ns", "/test/made", "t", {"number": number})

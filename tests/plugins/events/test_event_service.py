@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from pluggd.exchange.exchange import PAGE_EVENTS, Page
 from pluggd.model.record import Encoded
 from pluggd.services.events import EventItem, Gap
 from pluggd.services.metadata import Metadata, Transaction
 from pluggd.testing.conformance.events.kit import EventsStand, name_of, subscribed
 from pluggd.testing.memory import memory_metadata
 from plugins.events.appending import Appender
-from plugins.events.exchange import PAGE_EVENTS, Exchange, Page
+from plugins.events.exchange import Exchange
 from plugins.events.service import EventService
 
 

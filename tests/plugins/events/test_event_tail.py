@@ -7,10 +7,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pluggd.exchange.tail import Item, Tail
 from pluggd.model.record import encode
 from pluggd.services.envelope import Envelope
 from pluggd.services.events import EventItem
-from plugins.events.tail import Item, Tail
 
 
 def tail(last: int = 0, *, events: int = 1000, size: int = 1_000_000) -> Tail:

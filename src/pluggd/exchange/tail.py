@@ -63,6 +63,18 @@ class Tail:
     def __len__(self) -> int:
         return len(self._items)
 
+    def limit(self, *, max_events: int, max_bytes: int) -> None:
+        """Other limits, from now on."""
+        self._max_events = max(max_events, 1)
+        self._max_bytes = max_bytes
+        self._keep_within()
+
+    def _keep_within(self) -> None:
+        while len(self._items) > self._max_events or (
+            self.size > self._max_bytes and len(self._items) > 1
+        ):
+            self._drop_first()
+
     def add(self, batch: Iterable[tuple[int, bytes]]) -> None:
         """Append events in order; the oldest leave when there are too many."""
         for seq, data in batch:
@@ -75,10 +87,7 @@ class Tail:
             self._items[seq] = Item(seq, data)
             self.last = seq
             self.size += len(data)
-            while len(self._items) > self._max_events or (
-                self.size > self._max_bytes and len(self._items) > 1
-            ):
-                self._drop_first()
+            self._keep_within()
 
     def trimmed(self, first: int) -> None:
         """Forget what the log has no more: all below `first`. Otherwise the same

@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What happened, in one order, kept in memory alone. See README.md."""
+
+from plugins.events_memory.registration import pluggd_register
+
+__all__ = ["pluggd_register"]
