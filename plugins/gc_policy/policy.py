@@ -107,6 +107,12 @@ class Policy:
         """The time at which something expires next; None for nothing."""
         self._expiry = at
 
+    def reload(self, settings: Settings, now: float) -> None:
+        """Other settings, from now on; what counts already counts by them."""
+        self.settings = settings
+        self._skip_idle_ticks(now)
+        self._schedule(now)
+
     # --- when to look
 
     @property

@@ -17,10 +17,10 @@ from typing import Protocol
 
 import trio
 
+from pluggd.collecting.totals import Totals
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.services.gc import GcStatus
 from pluggd.services.metadata import CollectStats
-from plugins.gc_policy.figures import Totals
 from plugins.gc_policy.policy import Policy, Settings
 
 NS = 1_000_000_000
@@ -80,6 +80,12 @@ class Scheduler:
     def changed(self, dirty: bool) -> None:
         """Take note of a commit; the callback for `Metadata.on_change`."""
         self.policy.mutated(trio.current_time(), dirty=dirty)
+        self._wake.set()
+
+    def reload(self, settings: Settings, full_interval: float) -> None:
+        """Other settings, from now on; a tick that is set already keeps its time."""
+        self._full_interval = full_interval
+        self.policy.reload(settings, trio.current_time())
         self._wake.set()
 
     def request(self, *, full: bool = False) -> None:

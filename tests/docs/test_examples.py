@@ -20,7 +20,12 @@ from docs.examples.image_sizes import SIZES
 from docs.examples.own_service import SQUARES, Square
 from docs.examples.shelf.service import SHELF, Note
 from pluggd.client import Client
-from pluggd.errors import FailedPrecondition, InvalidArgument, NotFound
+from pluggd.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+)
 from pluggd.model.types import Descriptor
 from pluggd.services.images import Image
 from pluggd.testing import RunningDaemon, running_daemon
@@ -94,12 +99,15 @@ async def test_every_example_starts(daemon: RunningDaemon) -> None:
         info.uri: info.status
         for info in daemon.daemon.plugins()
         if info.uri.startswith(("example.", "pluggd.credentials."))
+        or info.uri == "pluggd.images.v1.keeper"
     }
+    # This page's configuration does not put it over anything.
+    assert examples.pop("pluggd.images.v1.keeper") == "disabled"
     # Those in proxy/ are programs of their own: tests/proxy runs them.
     count = len(
         [p for p in EXAMPLES.iterdir() if p.name[0] not in "._" and p.name != "proxy"]
     )
-    assert len(examples) == count
+    assert len(examples) == count - 1
     assert set(examples.values()) == {"ok"}, daemon.log_text
 
 
@@ -250,3 +258,23 @@ async def test_a_note_on_a_new_image_survives_the_events_of_the_old_one(
             await client.images.delete(name="y")
             await dropped(client)
             assert (await client.get(SHELF).get(image="x")).text == "new"
+
+
+async def test_a_decorator_stands_before_the_store(tmp_path: Path) -> None:
+    config = f"""
+        plugin_dirs = ["{EXAMPLES}"]
+        [decorate]
+        images = ["policy", "keeper"]
+        [plugins."pluggd.images.v1.keeper"]
+        keep = ["{NAME}"]
+    """
+    with trio.fail_after(60):
+        async with (
+            running_daemon(tmp_path, config) as daemon,
+            daemon.client(namespace="default") as client,
+        ):
+            await client.images.create(image=Image(name=NAME, target=target()))
+            with pytest.raises(PermissionDenied, match="is in keep"):
+                await client.images.delete(name=NAME)
+            assert daemon.status("pluggd.images.v1.keeper") == "ok"
+            assert daemon.status("pluggd.images.v1.policy") == "ok"

@@ -122,7 +122,9 @@ class Collector:
 
     # --- collecting
 
-    async def collect(self, *, full: bool = False) -> CollectStats:
+    async def collect(
+        self, *, full: bool = False, limit: int = 0, keep_for: float = 0
+    ) -> CollectStats:
         """As in `Metadata`.
 
         An object whose `collect` raises stays, with all that it keeps, and is tried
@@ -131,14 +133,17 @@ class Collector:
         async with self._lock:
             self._released = False
             try:
-                return await self._collect(full)
+                stats = await self._collect(full, limit, int(keep_for * 1e9))
             except BaseException:
                 self._released = True
                 raise
+            # What was left is there to be collected, as before.
+            self._released = self._released or stats.more or keep_for > 0
+            return stats
 
-    async def _collect(self, full: bool) -> CollectStats:
+    async def _collect(self, full: bool, limit: int, keep_for: int) -> CollectStats:
         begun = perf_counter_ns()
-        sweep = Sweep(self._resource, self._budget)
+        sweep = Sweep(self._resource, self._budget, limit=limit, keep_for=keep_for)
         if full:
             await self._until_done(sweep, sweep.expire)
             await self._take_mark(sweep, await self._run_mark())
@@ -158,6 +163,7 @@ class Collector:
             freed_bytes=sum(freed.values()),
             full=full,
             freed=freed,
+            more=sweep.more,
         )
 
     async def _until_done(
@@ -260,7 +266,8 @@ def _take(sweep: Sweep, part: MarkResult, txn: ObjectTransaction) -> Step:
 
 
 def _candidates(view: ObjectView) -> deque[bytes]:
-    keys = [*view.graph.candidates(_ALL), *view.graph.expired()]
+    keys = [key for key, _ in view.graph.candidates(_ALL)]
+    keys += view.graph.expired()
     return deque(dict.fromkeys(key[8:] for key in keys))
 
 

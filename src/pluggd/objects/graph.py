@@ -49,7 +49,8 @@ class Graph(GraphView):
     gained: the nodes to which a change here gave support that they did not have: a
         verdict that one of them is dead holds no more.
     release_generation: set by the collector, so that what its removals set free is
-        handled by the same collection.
+        handled by the same collection. release_since: set by it, too: what a removal
+        sets free has been without use as long as what was removed.
     """
 
     def __init__(self, kv: KV, now: int) -> None:
@@ -61,6 +62,7 @@ class Graph(GraphView):
         self.released = False
         self.gained: set[bytes] = set()
         self.release_generation: int | None = None
+        self.release_since: int | None = None
 
     def detach(self, kv: KV) -> None:
         """Go on with other tables: the transaction is over."""
@@ -169,13 +171,18 @@ class Graph(GraphView):
         self._kv.put(STATE, GENERATION, number(generation))
         return generation
 
-    def queue(self, id_: bytes, generation: int | None = None) -> None:
-        """Make a node a candidate, of the next collection if no generation is given."""
+    def queue(
+        self, id_: bytes, generation: int | None = None, since: int | None = None
+    ) -> None:
+        """Make a node a candidate, of the next collection if no generation is given.
+        since: ns; from now on, or `release_since`, if not given."""
         if generation is None:
             if self._generation is None:
                 self._generation = self.generation()
             generation = self._generation
-        self._kv.put(CANDIDATES, number(generation) + id_, b"")
+        if since is None:
+            since = self.now if self.release_since is None else self.release_since
+        self._kv.put(CANDIDATES, number(generation) + id_, number(since))
 
     def watch(self, on: bool) -> None:
         """From now on keep in GAINED what gains support; or no longer."""
@@ -201,7 +208,8 @@ class Graph(GraphView):
     def expire(self, key: bytes) -> None:
         """Turn an entry of the expiry table into a candidate."""
         self._kv.delete(EXPIRY, key)
-        self.queue(key[8:], self.release_generation)
+        since = int.from_bytes(key[:8], "big")
+        self.queue(key[8:], self.release_generation, since)
 
     def complete_edge(self, keeper: bytes, kind: int, kept: bytes) -> None:
         """Restore the other end of an edge of which only one end is stored."""

@@ -161,7 +161,8 @@ class GraphView:
         for key, _ in self._reader.seek(EXPIRY, b"", number(self.now + 1)):
             yield key
 
-    def candidates(self, before: int) -> Iterator[bytes]:
-        """Keys of the candidates of generations below this; the id is `key[8:]`."""
-        for key, _ in self._reader.seek(CANDIDATES, b"", number(before)):
-            yield key
+    def candidates(self, before: int) -> Iterator[tuple[bytes, int]]:
+        """Keys of the candidates of generations below this, the id is `key[8:]`, and
+        since when they are: ns, 0 for those of a version that did not note it."""
+        for key, since in self._reader.seek(CANDIDATES, b"", number(before)):
+            yield key, int.from_bytes(since, "big")

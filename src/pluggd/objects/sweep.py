@@ -36,7 +36,8 @@ Known = tuple[bytes, Life]
 
 @dataclass
 class Step:
-    """What one transaction did. `done`: there is no more to do."""
+    """What one transaction did. `done`: there is no more to do; `more`: there would be,
+    and the limit is reached."""
 
     generation: int
     removed: list[Node] = field(default_factory=list[Node])
@@ -44,10 +45,14 @@ class Step:
     examined: int = 0
     pause: int = 0
     done: bool = False
+    more: bool = False
 
 
 class Sweep:
     """What one collection knows and did, as of its last committed step.
+
+    limit: of removed objects, 0 for none. keep_for: ns that a candidate stays one.
+    more: whether the limit ended it.
 
     resource_of: the registered type of a node's type. budget: ns for one step.
     failing: the node whose `collect` raised in the last step, if that was it.
@@ -55,8 +60,16 @@ class Sweep:
     """
 
     def __init__(
-        self, resource_of: Callable[[str], ResourceType | None], budget: int
+        self,
+        resource_of: Callable[[str], ResourceType | None],
+        budget: int,
+        *,
+        limit: int = 0,
+        keep_for: int = 0,
     ) -> None:
+        self._limit = limit
+        self._keep_for = keep_for
+        self.more = False
         self._resource_of = resource_of
         self._budget = budget
         self._search = Search()
@@ -77,6 +90,7 @@ class Sweep:
         self._known |= step.known
         self.examined += step.examined
         self.pause = max(self.pause, step.pause)
+        self.more = self.more or step.more
         for node in step.removed:
             self.removed[node.type] += 1
             if len(self.objects) < _MOST_OBJECTS:
@@ -142,8 +156,19 @@ class Sweep:
         if not self._expire(txn, step, deadline):
             return False
         while block := list(islice(graph.candidates(step.generation), _BLOCK)):
-            for key in block:
-                judged = self._judge(txn, step, key[8:], deadline)
+            for key, since in block:
+                if self._enough(step):
+                    step.more = True
+                    graph.watch(False)
+                    return True
+                if self._keep_for and since > txn.now - self._keep_for:
+                    # Looked at again by the next collection, and not by this one.
+                    graph.queue(key[8:], step.generation, since)
+                    judged = True
+                else:
+                    graph.release_since = since
+                    judged = self._judge(txn, step, key[8:], deadline)
+                    graph.release_since = None
                 if judged:
                     graph.unqueue(key)
                 if not judged or perf_counter_ns() > deadline:
@@ -151,6 +176,10 @@ class Sweep:
                     return False
         graph.watch(False)
         return True
+
+    def _enough(self, step: Step) -> bool:
+        removed = self.removed.total() + len(step.removed)
+        return 0 < self._limit <= removed
 
     def _hear_what_gained(self, graph: Graph) -> None:
         gained = graph.take_gained(_MOST_GAINED)

@@ -239,6 +239,7 @@ class CollectStats(Record, frozen=True):
     removed: objects by type (`{"content": 3}`). objects: the first 1000 of them.
     pause: the longest time in which writers waited for it. freed_bytes: of backends,
     freed: the same by type; a `cleanup` that several types share counts for the first.
+    more: it ended at its limit, and there is more to remove.
     """
 
     removed: dict[str, int] = {}
@@ -249,6 +250,7 @@ class CollectStats(Record, frozen=True):
     freed_bytes: int = 0
     full: bool = False
     freed: dict[str, int] = {}
+    more: bool = False
 
 
 class PathStep(Record, frozen=True):
@@ -369,10 +371,15 @@ class Metadata(Protocol):
         something may have become collectable since the last collection began."""
         ...
 
-    async def collect(self, *, full: bool = False) -> CollectStats:
+    async def collect(
+        self, *, full: bool = False, limit: int = 0, keep_for: float = 0
+    ) -> CollectStats:
         """Remove what nothing keeps; complete for all that was deleted before the call.
 
-        Goes in short transactions and never stops writers for long. full: also mark
+        Goes in short transactions and never stops writers for long. limit: remove at
+        most so many objects, about in the order in which they were set free, and leave
+        the others to the next; 0 for all. keep_for: leave what was set free within so
+        many seconds; what a removed object kept counts as set free with it. full: also mark
         everything from the roots, on a snapshot in another process, and collect what
         that finds. Concurrent calls run one after the other.
         """

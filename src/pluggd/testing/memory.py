@@ -155,8 +155,10 @@ class MemoryMetadata:
     def resources(self) -> Sequence[ResourceType]:
         return self._collector.resources()
 
-    async def collect(self, *, full: bool = False) -> CollectStats:
-        return await self._collector.collect(full=full)
+    async def collect(
+        self, *, full: bool = False, limit: int = 0, keep_for: float = 0
+    ) -> CollectStats:
+        return await self._collector.collect(full=full, limit=limit, keep_for=keep_for)
 
     async def plan(self) -> list[Removed]:
         return await self._collector.plan()

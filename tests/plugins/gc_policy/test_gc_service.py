@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import pytest
 
+from pluggd.collecting.service import validate_type
 from pluggd.errors import InvalidArgument
 from pluggd.services.metadata import ResourceType
 from plugins.gc_policy.config import Config, settings
 from plugins.gc_policy.policy import Settings
-from plugins.gc_policy.service import validate_type
 
 TYPES = [
     ResourceType("snapshot/", "snapshots"),

@@ -302,7 +302,7 @@ async def test_the_mark_finds_what_no_candidate_led_to(tmp_path: Path) -> None:
         await make_garbage(store, 4)
 
         def forget(txn: ObjectTransaction) -> None:
-            for key in list(txn.graph.candidates(1 << 62)):
+            for key, _ in list(txn.graph.candidates(1 << 62)):
                 txn.writable_graph.unqueue(key)
 
         await store.update(forget)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import trio
 
@@ -200,3 +202,53 @@ class Collecting(Conformance):
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
                     nursery.start_soon(metadata.collect)
+
+    async def test_a_limit_ends_a_collection_and_the_next_goes_on(
+        self, metadata: Metadata
+    ) -> None:
+        await prepare(metadata)
+
+        def change(txn: Transaction) -> None:
+            for number in range(10):
+                txn.set_node(blob(f"{number}"), [Edge(blob(f"{number + 1}"))])
+
+        await metadata.update(change)
+        stats = await metadata.collect(limit=4)
+        assert stats.removed == {"content": 4}
+        assert stats.more
+        stats = await metadata.collect(limit=4)
+        assert (stats.removed, stats.more) == ({"content": 4}, True)
+        stats = await metadata.collect(limit=4)
+        assert (stats.removed, stats.more) == ({"content": 2}, False)
+        assert metadata.read(lambda view: list(view.nodes("", "ns"))) == []
+
+    async def test_what_gained_support_between_two_parts_is_kept(
+        self, metadata: Metadata
+    ) -> None:
+        await prepare(metadata)
+        await state(metadata, blob("a"))
+        await state(metadata, blob("b"))
+        await metadata.collect(limit=1)
+        left = metadata.read(lambda view: list(view.nodes("content", "ns")))
+        assert len(left) == 1
+        await state(metadata, image("i"), left, FOREVER)
+        assert await collected(metadata) == set()
+        assert exists(metadata, left[0])
+
+    async def test_what_was_set_free_lately_can_be_left(
+        self, metadata: Metadata
+    ) -> None:
+        await prepare(metadata)
+        await state(metadata, blob("leaf"))
+        await state(metadata, blob("old"), [blob("leaf")])
+        await state(metadata, image("i"), [blob("old")], FOREVER)
+        await drop(metadata, image("i"))
+        stats = await metadata.collect(keep_for=3600)
+        assert (stats.removed, stats.more) == ({}, False)
+        assert exists(metadata, blob("old"))
+        freed_at = time.time_ns()
+        while time.time_ns() - freed_at < 2_000_000:
+            await trio.lowlevel.checkpoint()
+        # What it kept is as old as itself, though it is set free only now.
+        stats = await metadata.collect(keep_for=0.001)
+        assert stats.removed == {"content": 2}

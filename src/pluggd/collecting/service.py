@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from pluggd.errors import InvalidArgument
 from pluggd.plugin import inline
@@ -17,27 +18,40 @@ from pluggd.services.metadata import (
     Node,
     ResourceType,
 )
-from plugins.gc_policy.scheduler import Scheduler
+
+
+class Runner(Protocol):
+    """A policy at work."""
+
+    async def collect(self, *, full: bool = False) -> CollectStats:
+        """Ask for a whole collection and wait for one that began after this call."""
+        ...
+
+    def request(self, *, full: bool = False) -> None:
+        """Ask for a collection without waiting for it."""
+        ...
+
+    def status(self) -> GcStatus: ...
 
 
 class GcService:
-    """The `Gc` of the bundled scheduler."""
+    """The `Gc` over a policy."""
 
-    def __init__(self, metadata: Metadata, scheduler: Scheduler) -> None:
+    def __init__(self, metadata: Metadata, runner: Runner) -> None:
         self._metadata = metadata
-        self._scheduler = scheduler
+        self._runner = runner
 
     async def run(
         self, *, wait: bool = False, full: bool = False
     ) -> CollectStats | None:
         if wait:
-            return await self._scheduler.collect(full=full)
-        self._scheduler.request(full=full)
+            return await self._runner.collect(full=full)
+        self._runner.request(full=full)
         return None
 
     @inline
     def status(self) -> GcStatus:
-        return self._scheduler.status()
+        return self._runner.status()
 
     async def plan(self) -> Plan:
         return Plan(objects=await self._metadata.plan())

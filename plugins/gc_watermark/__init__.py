@@ -1,0 +1,7 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Collection when the disk fills up. See README.md."""
+
+from plugins.gc_watermark.registration import pluggd_register
+
+__all__ = ["pluggd_register"]
