@@ -63,7 +63,7 @@ class ImageStore:
     @inline_encoded
     def get(self, *, name: str) -> Encoded[Image]:
         namespace = call.namespace()
-        record = self._metadata.read(lambda view: view.get(TABLE, namespace, name))
+        record = self._metadata.get(TABLE, namespace, name)
         if record is None:
             raise _not_found(name)
         return Encoded(record, Image)

@@ -28,13 +28,13 @@ from pluggd.errors import (
 )
 from pluggd.metastore.child import ChildFailed
 from pluggd.metastore.counters import Counters
-from pluggd.metastore.engine import Engine
+from pluggd.metastore.engine import Engine, Txn
 from pluggd.metastore.group import Group
 from pluggd.metastore.jobs import Job
 from pluggd.metastore.schema import SCHEMA_TABLE
 from pluggd.metastore.writer import Writer
 from pluggd.model.record import decode
-from pluggd.objects import tables
+from pluggd.objects import keys, tables
 from pluggd.objects.collector import Collector
 from pluggd.objects.joined import joined_transaction, joined_view, perform
 from pluggd.objects.kv import KV
@@ -110,6 +110,29 @@ class StoredMetadata(ABC, Generic[E]):
         joined = joined_view()
         if joined is not None:
             return function(joined)
+        engine = self._engine
+        txn = self._begin_read()
+        try:
+            return perform(ObjectView(engine.reader(txn), time.time_ns()), function)
+        except engine.errors as error:
+            raise engine.unreadable(error) from error
+        finally:
+            txn.abort()
+
+    def get(self, table: str, namespace: str, name: str) -> bytes | None:
+        joined = joined_view()
+        if joined is not None:
+            return joined.get(table, namespace, name)
+        engine = self._engine
+        txn = self._begin_read()
+        try:
+            return keys.get(engine.reader(txn), table, keys.prefix(namespace), name)
+        except engine.errors as error:
+            raise engine.unreadable(error) from error
+        finally:
+            txn.abort()
+
+    def _begin_read(self) -> Txn:
         if threading.get_ident() != self._thread:
             raise RuntimeError(
                 "metadata can be read in the trio thread and in functions of "
@@ -117,15 +140,9 @@ class StoredMetadata(ABC, Generic[E]):
             )
         engine = self._engine
         try:
-            txn = engine.begin_read()
+            return engine.begin_read()
         except engine.errors as error:
             raise engine.unreadable(error) from error
-        try:
-            return perform(ObjectView(engine.reader(txn), time.time_ns()), function)
-        except engine.errors as error:
-            raise engine.unreadable(error) from error
-        finally:
-            txn.abort()
 
     async def view(self, function: Callable[[ObjectView], T]) -> T:
         joined = joined_view()

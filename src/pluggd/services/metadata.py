@@ -325,6 +325,10 @@ class Metadata(Protocol):
         """Run a read at once, without waiting; for methods that are `inline`."""
         ...
 
+    def get(self, table: str, namespace: str, name: str) -> bytes | None:
+        """`read` of one record, for less than a function and a view cost."""
+        ...
+
     async def view(self, function: Callable[[View], T]) -> T:
         """Run a read; a checkpoint, unless it joins a transaction."""
         ...

@@ -76,6 +76,9 @@ class MemoryMetadata:
         self._check_thread()
         return perform(ObjectView(self.kv, self._clock()), function)
 
+    def get(self, table: str, namespace: str, name: str) -> bytes | None:
+        return self.read(lambda view: view.get(table, namespace, name))
+
     async def view(self, function: Callable[[ObjectView], T]) -> T:
         joined = joined_view()
         if joined is not None:

@@ -36,6 +36,20 @@ class Records(Conformance):
         assert not await metadata.update(lambda txn: txn.delete(TABLE, "ns", "a"))
         assert metadata.read(lambda view: view.get(TABLE, "ns", "a")) is None
 
+    async def test_one_record_is_got_without_a_view_and_joins_a_transaction(
+        self, metadata: Metadata
+    ) -> None:
+        await put(metadata, "a")
+        stored = metadata.read(lambda view: view.get(TABLE, "ns", "a"))
+        assert metadata.get(TABLE, "ns", "a") == stored
+        assert metadata.get(TABLE, "ns", "b") is None
+
+        def change(txn: Transaction) -> bytes | None:
+            txn.put(TABLE, "ns", "b", b"new")
+            return metadata.get(TABLE, "ns", "b")
+
+        assert await metadata.update(change) == b"new"
+
     async def test_a_record_belongs_to_its_table_and_namespace(
         self, metadata: Metadata
     ) -> None:
