@@ -154,6 +154,11 @@ class Environment:
         self.tables = {name: opened[name] for name in names}
         return ran
 
+    def stored_tables(self) -> list[str]:
+        """The names of all tables in the file, also of those that are not open."""
+        with self.begin_read() as txn:
+            return sorted(name.decode() for name in self._env.dbs(txn))
+
     def is_full(self, error: BaseException) -> bool:
         """Whether this failure to write means that there is no room."""
         return isinstance(error, lmdb.Error) and is_full(error, self.path)

@@ -42,6 +42,10 @@ class LmdbMetadata(StoredMetadata[Environment]):
         await trio.lowlevel.checkpoint()
         return self.environment.measure()
 
+    async def _verify(self) -> None:
+        environment = self.environment
+        await child.run("verify", str(environment.path), str(environment.map_size))
+
     async def _run_mark(self, now: int) -> bytes:
         environment = self.environment
         return await child.run(

@@ -40,5 +40,8 @@ class SqliteMetadata(StoredMetadata[Database]):
         # SQLite counts by reading a whole table, so this is not for the trio thread.
         return await trio.to_thread.run_sync(self.database.measure)
 
+    async def _verify(self) -> None:
+        await child.run("verify", str(self.database.path))
+
     async def _run_mark(self, now: int) -> bytes:
         return await child.run("mark", str(self.database.path), str(now))

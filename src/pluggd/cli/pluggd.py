@@ -111,3 +111,36 @@ def plugins(config: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
     else:
         click.echo(plan_text(rows), nl=False)
+
+
+_root_option = click.option(
+    "--root", type=click.Path(path_type=Path), help="Instead of the configured one."
+)
+
+
+@main.group()
+def metadata() -> None:
+    """Work on the metadata stores of a root; no daemon may be using it."""
+
+
+@metadata.command()
+@_config_option
+@_root_option
+@click.option("--from", "origin", required=True, help="The provider's id, as lmdb.")
+@click.option("--to", required=True, help="The other one's, as sqlite.")
+def copy(config: Path | None, root: Path | None, origin: str, to: str) -> None:
+    """Copy all records from one metadata provider to another, and compare them."""
+    from pluggd.cli.metadata import copy_command
+
+    copy_command(config, root, origin, to)
+
+
+@metadata.command(name="check")
+@_config_option
+@_root_option
+@click.option("--store", required=True, help="The provider's id, as sqlite.")
+def check_store(config: Path | None, root: Path | None, store: str) -> None:
+    """Read every page of a metadata store; exit code 1 when it is damaged."""
+    from pluggd.cli.metadata import check_command
+
+    check_command(config, root, store)

@@ -76,6 +76,10 @@ class Engine(Protocol):
     @property
     def tables(self) -> Mapping[str, Any]: ...
 
+    def stored_tables(self) -> list[str]:
+        """The names of all tables in the file, also of those that are not open."""
+        ...
+
     def begin_read(self) -> Txn:
         """Raises one of `errors`."""
         ...

@@ -23,6 +23,7 @@ import trio
 from pluggd.deferred import Deferred
 from pluggd.errors import (
     AlreadyExists,
+    DataLoss,
     Internal,
     InvalidArgument,
 )
@@ -96,7 +97,19 @@ class StoredMetadata(ABC, Generic[E]):
         Raises ChildFailed.
         """
 
+    @abstractmethod
+    async def _verify(self) -> None:
+        """Read everything in a process beside the daemon. Raises ChildFailed."""
+
     # --- tables
+
+    def open_tables(self) -> Sequence[str]:
+        """The names of the tables that are open."""
+        return list(self._engine.tables)
+
+    def stored_tables(self) -> list[str]:
+        """The names of all tables, also of those that nobody opened, sorted."""
+        return self._engine.stored_tables()
 
     async def open_table(self, name: str) -> None:
         if name.startswith(tables.RESERVED) or name == SCHEMA_TABLE or not name:
@@ -303,6 +316,15 @@ class StoredMetadata(ABC, Generic[E]):
             self._snapshots.remove(begun)
 
     # --- the rest of its life
+
+    async def verify(self) -> None:
+        """Read everything that is stored, updates going on. Raises DataLoss."""
+        try:
+            await self._verify()
+        except ChildFailed as error:
+            raise DataLoss(
+                f"metadata {self._engine.file} is damaged ({error}): restore a backup"
+            ) from error
 
     async def backup(self, path: Path) -> None:
         """Write a compacted copy of the database into a new directory `path`.

@@ -241,6 +241,11 @@ class ObjectTransaction(ObjectView):
 
     # --- for providers
 
+    def put_pairs(self, table: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Store keys and values as they are, nothing interpreted: for copies of a store."""
+        for key, value in pairs:
+            self._kv.put(table, key, value)
+
     def finish(self) -> None:
         self._graph.finish()
 
