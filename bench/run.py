@@ -30,6 +30,10 @@ from rows import LIMITS, ROWS, rows_of
 
 GROUPS = ["calib", *dict.fromkeys(row.group for row in ROWS)]
 DEFAULT = ["calib", "images", "content", "events", "gc", "pull", "start"]
+SIZES = [1000, 10_000, 100_000, 1_000_000]
+BOUND = 100_000
+"""Images of the largest store that is filled without being asked for."""
+
 GO_SOURCES = "/usr/share/gocode/src/github.com/containerd/containerd"
 PACKAGES = "golang-go golang-github-containerd-containerd-dev"
 
@@ -303,16 +307,36 @@ def arguments() -> argparse.Namespace:
         metavar="FILE",
         help="measure nothing, show what --json wrote",
     )
+    parser.add_argument(
+        "--growth",
+        action="store_true",
+        help="only: what operations of pluggd cost in stores of --sizes images",
+    )
+    parser.add_argument(
+        "--crowd",
+        action="store_true",
+        help="only: what idle connections and subscribers do to the calls of others",
+    )
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: [int(word) for word in text.split(",")],
+        metavar="N,N",
+        help=f"images of --growth ({', '.join(f'{n:,}' for n in SIZES)})",
+    )
     options = parser.parse_args()
     quick = options.quick
     options.reps = options.reps or (1 if quick else 3)
     options.scale = options.scale or (0.5 if quick else 1.0)
+    options.sizes = options.sizes or (SIZES[:2] if quick else SIZES)
     options.blobs = options.blobs or (1000 if quick else 100000)
     return options
 
 
 def main() -> int:
     options = arguments()
+    if options.growth or options.crowd:
+        alone(options)
+        return 0
     if options.load:
         saved = json.loads(options.load.read_text())
         lines, groups, blobs = saved["lines"], saved["groups"], saved["blobs"]
@@ -323,12 +347,32 @@ def main() -> int:
             return 1
         lines, groups, blobs = measure(options), options.only, options.blobs
     rows = report(Figures(lines), groups, blobs)
+    if options.only is DEFAULT and not options.load:
+        # Filling a million takes minutes: ask for it with --growth.
+        options.sizes = [n for n in options.sizes if n <= BOUND]
+        print(f"\nThe stores of this run have at most {BOUND:,} images.")
+        options.growth = options.crowd = True
+        alone(options)
     if options.json:
         saved = {"groups": groups, "blobs": blobs, "rows": rows, "lines": lines}
         options.json.write_text(json.dumps(saved, indent=1) + "\n")
     if options.svg:
         options.svg.write_text(draw(rows))
     return 0
+
+
+def alone(options: argparse.Namespace) -> None:
+    """What only pluggd is measured for; needs no Go."""
+    import crowd
+    import growth
+
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work) as work:
+        if options.growth:
+            growth.report(growth.measure(options.sizes, Path(work)))
+        if options.crowd:
+            crowd.report(crowd.measure(Path(work)))
 
 
 def measure(options: argparse.Namespace) -> list[Line]:

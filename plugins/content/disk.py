@@ -91,6 +91,17 @@ class Disk(Spool):
 
     # --- what is there
 
+    def has_blobs(self) -> bool:
+        """Whether there is one; looks no further than that, however many there are."""
+        for algorithm, length in HEX_LENGTH.items():
+            with os.scandir(f"{self._blobs}/{algorithm}") as entries:
+                if any(
+                    len(entry.name) == length and _hex.fullmatch(entry.name)
+                    for entry in entries
+                ):
+                    return True
+        return False
+
     def list_blobs(self) -> Iterator[str]:
         for algorithm, length in HEX_LENGTH.items():
             for name in os.listdir(f"{self._blobs}/{algorithm}"):

@@ -32,7 +32,7 @@ class FileMark:
         await trio.to_thread.run_sync(_write, self._file, name)
 
     async def is_empty(self) -> bool:
-        return await trio.to_thread.run_sync(lambda: not any(self._disk.list_blobs()))
+        return not await trio.to_thread.run_sync(self._disk.has_blobs)
 
 
 def _read(file: Path) -> str | None:

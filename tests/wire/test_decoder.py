@@ -237,3 +237,19 @@ def test_any_value_within_the_limits_passes(value: Any) -> None:
     with contextlib.suppress(ProtocolError):
         [message] = decode(encode_value([0, 1, "m", [value]]))
         assert message.params == [value]
+
+
+def test_a_connection_with_plain_calls_takes_little_memory() -> None:
+    """A thousand clients that wait for each answer are common; msgpack's own reader
+    takes 41 kB."""
+    request = msgpack.packb([0, 1, "images.v1.get", [{"name": "a"}]])
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        decoders = [Decoder(Limits()) for _ in range(50)]
+        for decoder in decoders:
+            assert len(decoder.feed(request)) == 1
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert used < 50 * 4096

@@ -53,18 +53,24 @@ class Decoder:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # The margin above the limit: msgpack must never be the one to find that its
-        # buffer is full, since it did so silently in the past (msgpack#503). It is not:
-        # what waits is at most the limit, and what comes on top at most a piece.
-        self._scanner = Unpacker(
-            read_size=_FIRST_BUFFER, max_buffer_size=limits.message_size + 2 * _PIECE
-        )
-        self._strict = _unpacker(limits, "strict")
+        # Both take 41 kB each, for the stack that msgpack reserves in them, and most
+        # connections never need either: made when they are.
+        self._scanner: Unpacker | None = None
+        self._strict: Unpacker | None = None
         self._parts: list[bytes] = []
         self._pending = 0
         self._end = 0
         self._single = True
         self._failed: ProtocolError | None = None
+
+    def _new_scanner(self) -> Unpacker:
+        # The margin above the limit: msgpack must never be the one to find that its
+        # buffer is full, since it did so silently in the past (msgpack#503). It is not:
+        # what waits is at most the limit, and what comes on top at most a piece.
+        return Unpacker(
+            read_size=_FIRST_BUFFER,
+            max_buffer_size=self._limits.message_size + 2 * _PIECE,
+        )
 
     @property
     def pending(self) -> int:
@@ -131,6 +137,8 @@ class Decoder:
 
     def _take(self, data: bytes, messages: list[Message]) -> None:
         scanner = self._scanner
+        if scanner is None:
+            scanner = self._scanner = self._new_scanner()
         scanner.feed(data)
         start = 0
         while start < len(data):
@@ -182,12 +190,14 @@ class Decoder:
         if self._suspicious(raw):
             check_structure(raw, limits)
         escaped = False
+        strict = self._strict
+        if strict is None:
+            strict = self._strict = _unpacker(limits, "strict")
         try:
             try:
-                self._strict.feed(raw)
-                value: object = self._strict.unpack()
+                value = _unpack(strict, raw)
             except UnicodeDecodeError:
-                self._strict = _unpacker(limits, "strict")
+                self._strict = None
                 value = _unpack(_unpacker(limits, "surrogateescape"), raw)
                 escaped = True
         except (ValueError, TypeError, FormatError, ExtraData) as error:

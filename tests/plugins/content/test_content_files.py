@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
+from pluggd.contents import cleaning
 from pluggd.contents.records import TRASH
 from pluggd.errors import NotFound
 from pluggd.services.call import using
 from pluggd.services.content import Content, Info
-from pluggd.services.metadata import Metadata
+from pluggd.services.metadata import Metadata, View
 from pluggd.testing.memory import memory_metadata
 from plugins.content import disk as disk_module
 from plugins.content.config import Config
@@ -301,3 +302,33 @@ def test_the_order_of_a_commit_is_write_sync_rename_sync(
         record(name)
     disk.publish(disk.write_once(b"hello"), digest_of(b"hello"))
     assert steps == ["pwrite", "fdatasync", "rename", "fsync"]
+
+
+async def test_a_blob_that_is_deleted_beside_a_cleanup_is_not_forgotten(
+    tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was trash, came anew, was looked at, and went again: its file is trash."""
+    digest = digest_of(b"hello")
+    listed = [[digest]]
+    look = cleaning.Cleaner._without_record  # pyright: ignore[reportPrivateUsage]
+
+    def list_once(view: View, after: str) -> list[str]:
+        return listed.pop() if listed else []
+
+    async with started_content(tmp_path, metadata) as content:
+
+        async def look_and_delete(
+            self: cleaning.Cleaner, digests: Sequence[str]
+        ) -> list[str]:
+            found = await look(self, digests)
+            await content.delete(digest=digest)
+            return found
+
+        (cleanup,) = [r.cleanup for r in metadata.resources() if r.cleanup is not None]
+        await content.write(ref="r", action="commit", data=b"hello")
+        with monkeypatch.context() as patch:
+            patch.setattr(cleaning, "next_trash", list_once)
+            patch.setattr(cleaning.Cleaner, "_without_record", look_and_delete)
+            await cleanup()
+        await cleanup()
+        assert files(tmp_path) == []
