@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from pluggd import __version__
+from pluggd.cli.author.commands import plugin_group
 
 _config_option = click.option(
     "--config",
@@ -25,6 +26,9 @@ _config_option = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """A daemon made of plugins. `pluggd run` starts it, `pluggctl` talks to it."""
+
+
+main.add_command(plugin_group)
 
 
 @main.command()

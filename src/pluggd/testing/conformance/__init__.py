@@ -20,8 +20,6 @@ names). The rules need pytest and pytest-trio, and no other plugin of pytest.
 from __future__ import annotations
 
 import pkgutil
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -30,47 +28,7 @@ pytest.register_assert_rewrite(
     *(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__))
 )
 
-from pluggd.services.containers import CONTAINERS  # noqa: E402
-from pluggd.services.content import CONTENT  # noqa: E402
-from pluggd.services.diff import DIFF  # noqa: E402
-from pluggd.services.events import EVENTS  # noqa: E402
-from pluggd.services.gc import GC  # noqa: E402
-from pluggd.services.images import IMAGES  # noqa: E402
-from pluggd.services.kind import Kind  # noqa: E402
-from pluggd.services.leases import LEASES  # noqa: E402
-from pluggd.services.metadata import METADATA  # noqa: E402
-from pluggd.services.namespaces import NAMESPACES  # noqa: E402
-from pluggd.services.snapshots import SNAPSHOTS, SNAPSHOTTER  # noqa: E402
 from pluggd.testing.conformance.base import Conformance, needs  # noqa: E402
+from pluggd.testing.suites import SUITES, Where  # noqa: E402
 
 __all__ = ["SUITES", "Conformance", "Where", "needs"]
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where the suite of a kind is: `from {module} import {suite}`, and the fixture that
-    its user overrides."""
-
-    module: str
-    suite: str
-    fixture: str
-
-
-def _here(module: str, suite: str, fixture: str) -> Where:
-    return Where(f"{__name__}.{module}", suite, fixture)
-
-
-SUITES: dict[Kind[Any], Where] = {
-    METADATA: _here("metadata", "MetadataConformance", "metadata"),
-    CONTENT: _here("content", "ContentConformance", "content"),
-    IMAGES: _here("images", "ImagesConformance", "images"),
-    NAMESPACES: _here("namespaces", "NamespacesConformance", "namespaces"),
-    LEASES: _here("leases", "LeasesConformance", "leases"),
-    CONTAINERS: _here("containers", "ContainersConformance", "containers"),
-    EVENTS: _here("events", "EventsConformance", "events"),
-    GC: _here("gc", "GcConformance", "gc"),
-    SNAPSHOTTER: _here("snapshots", "SnapshotterConformance", "snapshotter"),
-    SNAPSHOTS: _here("snapshots", "SnapshotsConformance", "snapshots"),
-    DIFF: _here("diff", "DiffConformance", "diff"),
-}
-"""The suite of each kind that has one."""

@@ -1,0 +1,69 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From what an author types to a kind: one that pluggd knows, or a new one."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pluggd import services
+from pluggd.errors import InvalidArgument
+from pluggd.services.kind import Kind
+
+NEW = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[0-9]+")
+WORD = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A kind that pluggd has: `from {module} import {constant}`."""
+
+    kind: Kind[Any]
+    module: str
+    constant: str
+
+
+def known_kinds() -> dict[str, Known]:
+    """All kinds of `pluggd.services`, by name."""
+    found: dict[str, Known] = {}
+    for info in pkgutil.iter_modules(services.__path__):
+        module = importlib.import_module(f"{services.__name__}.{info.name}")
+        for constant, value in vars(module).items():
+            if isinstance(value, Kind) and constant.isupper():
+                kind = cast("Kind[Any]", value)
+                place = Known(kind, module.__name__, constant)
+                if kind.interface.__module__ == module.__name__:
+                    found[kind.name] = place
+    return found
+
+
+def known(name: str) -> Known | None:
+    """By its whole name, or by the word in it: `images` is `pluggd.images.v1`."""
+    kinds = known_kinds()
+    return kinds.get(name) or kinds.get(f"pluggd.{name}.v1")
+
+
+def new_name(text: str) -> str:
+    """The name of a kind that is yet to be made. A bare word is put below `example`.
+
+    Raises InvalidArgument, also for what looks like a slip of a known kind.
+    """
+    if NEW.fullmatch(text):
+        return text
+    if not WORD.fullmatch(text):
+        raise InvalidArgument(
+            f'kind "{text}": must be a word, or lower-case names with dots that end in a'
+            ' version, as in "acme.backups.v1": invalid argument'
+        )
+    words = [name.split(".")[1] for name in known_kinds()]
+    if close := difflib.get_close_matches(text, words, 1, 0.8):
+        raise InvalidArgument(
+            f'kind "{text}": did you mean {close[0]}? A new kind of that name is'
+            f' "example.{text}.v1": invalid argument'
+        )
+    return f"example.{text}.v1"

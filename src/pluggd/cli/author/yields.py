@@ -1,0 +1,68 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What `start` will yield, as far as its source tells, and whether that keeps the kind.
+
+The daemon compares the object itself when the plugin starts; here nothing is started, so
+the class is read from the `yield` of the function.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable
+from typing import Any, cast
+
+from pluggd.core.protocols import mismatches
+from pluggd.plugin import Registration
+
+BUILT = (int, str, bytes, float, tuple, list, dict, set, frozenset, BaseException)
+"""Classes of which no bare object can be made."""
+
+
+def wrong_types(registration: Registration[Any, Any]) -> Iterable[str]:
+    """What the class that is yielded lacks of the interface; nothing when the source
+    does not tell which class it is."""
+    for cls in yielded(registration.start):
+        made = object.__new__(cls)
+        found = mismatches(registration.provides, made)
+        if found:
+            yield (
+                f"{cls.__qualname__} ({_place(cls)}) does not keep the interface of"
+                f" {registration.provides.name}: {'; '.join(found)}"
+            )
+
+
+def _place(cls: type[Any]) -> str:
+    try:
+        file, (_, line) = inspect.getsourcefile(cls), inspect.getsourcelines(cls)
+    except (OSError, TypeError):
+        return "no source"
+    return f"{file}:{line}"
+
+
+def yielded(start: Any) -> list[type[Any]]:
+    """The classes whose objects are yielded, where that can be read."""
+    function = inspect.unwrap(start)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    made: dict[str, ast.expr] = {}
+    results: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    made[target.id] = node.value
+        elif isinstance(node, ast.Yield) and node.value is not None:
+            results.append(node.value)
+    found: list[type[Any]] = []
+    for result in results:
+        value = made.get(result.id, result) if isinstance(result, ast.Name) else result
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+            cls: Any = function.__globals__.get(value.func.id)
+            if isinstance(cls, type) and not issubclass(cast("type[Any]", cls), BUILT):
+                found.append(cast("type[Any]", cls))
+    return found

@@ -1,0 +1,95 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A plugin at a path, started over what is given, for `pluggd plugin check`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pluggd.core.discovery import directory_sources, examine
+from pluggd.errors import FailedPrecondition, NotFound
+from pluggd.plugin import Registration
+from pluggd.services.containers import CONTAINERS
+from pluggd.services.content import CONTENT
+from pluggd.services.events import EVENTS
+from pluggd.services.gc import GC
+from pluggd.services.images import IMAGES
+from pluggd.services.kind import Kind
+from pluggd.services.leases import LEASES
+from pluggd.services.metadata import METADATA, Metadata
+from pluggd.services.namespaces import NAMESPACES
+from pluggd.services.snapshots import SNAPSHOTTER
+from pluggd.testing.bundled import bundled
+from pluggd.testing.fake_content import fake_content
+from pluggd.testing.fake_snapshotter import FakeSnapshotter
+from pluggd.testing.memory import memory_metadata
+from pluggd.testing.one_plugin import started
+
+BUNDLED: tuple[Kind[Any], ...] = (GC, EVENTS, NAMESPACES, LEASES, IMAGES, CONTAINERS)
+GIVEN: dict[str, Kind[Any]] = {"metadata": METADATA, "content": CONTENT}
+
+
+def registration_at(path: Path, uri: str) -> Registration[Any, Any]:
+    """Of the plugin with this URI in a file, a folder or a directory. Raises NotFound."""
+    candidates = [path.parent, path, path / "plugins", path / "src"]
+    for directory in [one for one in candidates if one.is_dir()]:
+        for source in directory_sources(directory):
+            if not Path(source.path).is_relative_to(path):
+                continue
+            for one in examine(source):
+                if one.registration is not None and one.uri == uri:
+                    return one.registration
+    raise NotFound(f"plugin {uri} in {path}: not found")
+
+
+@asynccontextmanager
+async def provider(
+    path: str, uri: str, given: Mapping[str, Any], root: Path
+) -> AsyncGenerator[Any]:
+    """What the plugin yields, with its default options, over providers in memory.
+
+    given: what exists already, by the word of its kind. Raises NotFound (the plugin),
+    FailedPrecondition (it requires what nobody has in memory).
+    """
+    registration = registration_at(Path(path), uri)
+    kinds = {GIVEN[word]: service for word, service in given.items()}
+    needed = {*registration.requires, *registration.wants}
+    async with AsyncExitStack() as stack:
+        await _prepare(stack, kinds, needed, registration.provides, root)
+        for kind in registration.requires:
+            if kind not in kinds:
+                raise FailedPrecondition(
+                    f"{uri} requires {kind}, which is not there in memory: write a test"
+                    " that gives it one (docs/writing-a-plugin.md, Testing):"
+                    " failed precondition"
+                )
+        directory = root / "root"
+        directory.mkdir()
+        running = started(registration, kinds, registration.config(), directory)
+        service, _ = await stack.enter_async_context(running)
+        yield service
+
+
+async def _prepare(
+    stack: AsyncExitStack,
+    kinds: dict[Kind[Any], Any],
+    needed: set[Kind[Any]],
+    own: Kind[Any],
+    root: Path,
+) -> None:
+    """Start what the plugin asks for and is not given, in an order that works."""
+    if needed and METADATA not in kinds:
+        kinds[METADATA] = await stack.enter_async_context(memory_metadata())
+    for kind in BUNDLED:
+        if kind is not own and kind in needed:
+            await stack.enter_async_context(bundled(kind, kinds))
+    if CONTENT in needed and CONTENT not in kinds:
+        metadata: Metadata = kinds[METADATA]
+        kinds[CONTENT] = await stack.enter_async_context(fake_content(metadata))
+    if SNAPSHOTTER in needed and own is not SNAPSHOTTER:
+        snapshots = root / "snapshots"
+        snapshots.mkdir()
+        kinds[SNAPSHOTTER] = FakeSnapshotter(snapshots)

@@ -1,0 +1,189 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`pluggd plugin check`: what it finds without starting anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pluggd.cli.pluggd import main
+from pluggd.core.discovery import Found, Source
+
+GOOD = """
+from contextlib import asynccontextmanager
+from pluggd.model.record import Record
+from pluggd.plugin import Registration, hookimpl
+from pluggd.services.kind import Kind
+from pluggd.services.rpc import rpc
+{before}
+
+class Thing:
+    @rpc(namespaced=False)
+    async def do(self) -> None: ...
+
+class Config(Record, frozen=True):
+    size: int = 1
+    "How big."
+
+@asynccontextmanager
+async def start(ctx):
+    {start}
+
+@hookimpl
+def pluggd_register():
+    return Registration(provides=Kind("test.thing.v1", {interface}), id="x", start=start,
+                        config=Config, {more})
+"""
+
+
+def plugin(
+    path: Path,
+    *,
+    before: str = "",
+    start: str = "yield Thing()",
+    interface: str = "Thing",
+    more: str = "",
+) -> Path:
+    path.mkdir(exist_ok=True)
+    file = path / "thing.py"
+    text = GOOD.format(before=before, start=start, interface=interface, more=more)
+    file.write_text(text)
+    return file
+
+
+def check(*arguments: object) -> Result:
+    line = ["plugin", "check", *(str(one) for one in arguments)]
+    return CliRunner().invoke(main, line)
+
+
+def test_a_good_plugin_is_ok(tmp_path: Path) -> None:
+    result = check(plugin(tmp_path / "p"))
+    assert result.exit_code == 0, result.output
+    assert "test.thing.v1.x" in result.output
+    assert "ok: registration" in result.output
+
+
+BROKEN = {
+    "import": ({"before": "1 / 0"}, "ZeroDivisionError: division by zero ({file}:"),
+    "requirement": (
+        {"more": "requires=(Kind('test.nobody.v1', object),)"},
+        "requires test.nobody.v1, which nobody provides",
+    ),
+    "own copy of a kind": (
+        {"more": "wants=(Kind('pluggd.images.v1', object),)"},
+        "import IMAGES from pluggd.services.images instead",
+    ),
+    "interface": (
+        {
+            "before": "from pluggd.services.images import Images",
+            "interface": "Images",
+        },
+        "Thing ({file}:",
+    ),
+    "options": ({"more": "live=('colour',)"}, "live names 'colour'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_wrong_is_named(tmp_path: Path, case: str) -> None:
+    how, message = BROKEN[case]
+    file = plugin(tmp_path / "p", **how)
+    result = check(file)
+    assert result.exit_code == 1
+    assert message.format(file=file) in result.output
+
+
+EFFECTS = {
+    "thread": (
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(60,), name='t1', daemon=True).start()",
+        "leaves a thread t1",
+    ),
+    "file": ("open('{dir}/written', 'w').close()", "opens {dir}/written for writing"),
+    "descriptor": ("keep = open('{dir}/thing.py')", "leaves open {dir}/thing.py"),
+    "socket": (
+        "import socket\ns = socket.socket()\ns.bind(('127.0.0.1', 0))",
+        "calls socket.bind",
+    ),
+    "patch": (
+        "import json\njson.dumps = lambda *a, **k: ''",
+        "replaces json.dumps",
+    ),
+    "patched method": (
+        "import pathlib\npathlib.Path.exists = lambda self: True",
+        "replaces pathlib.Path.exists",
+    ),
+    "environment": (
+        "import os\nos.environ['COLOUR'] = 'blue'",
+        "changes the environment: COLOUR",
+    ),
+    "directory": ("import os\nos.chdir('/')", "changes the current directory"),
+    "signal": (
+        "import signal\nsignal.signal(signal.SIGUSR2, lambda *a: None)",
+        "takes the signal SIGUSR2",
+    ),
+    "process": (
+        "import subprocess\nsubprocess.run(['true'])",
+        "calls subprocess.Popen",
+    ),
+    "exit": ("import os; os._exit(7)", "ends the process (exit code 7)"),
+}
+
+
+@pytest.mark.parametrize("case", EFFECTS)
+def test_a_side_effect_of_the_import_is_named(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The import in the process of the test is not what is tested, and would take effect.
+    def nobody(source: Source) -> list[Found]:
+        return []
+
+    monkeypatch.setattr("pluggd.cli.author.check.examine", nobody)
+    code, message = EFFECTS[case]
+    directory = tmp_path / "p"
+    plugin(directory, before=code.replace("{dir}", str(directory)))
+    result = check(directory / "thing.py")
+    assert result.exit_code == 1
+    assert message.replace("{dir}", str(directory)) in result.output
+
+
+def test_a_directory_beside_may_provide_what_is_required(tmp_path: Path) -> None:
+    other = plugin(tmp_path / "other").parent
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    text = GOOD.format(
+        before="",
+        start="yield Thing()",
+        interface="Thing",
+        more="requires=(Kind('test.thing.v1', object),)",
+    )
+    file = mine / "needs.py"
+    file.write_text(text.replace('"test.thing.v1"', '"test.needs.v1"'))
+    assert "which nobody provides" in check(file).output
+    assert check(file, "--beside", other).exit_code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["folder", "package"])
+def test_what_was_just_made_is_ok(tmp_path: Path, form: str) -> None:
+    line = ["plugin", "new", "mine", f"--{form}", "--in", str(tmp_path)]
+    assert CliRunner().invoke(main, line).exit_code == 0
+    result = check(tmp_path / "mine")
+    assert result.exit_code == 0, result.output
+    assert "ok: types (mypy)" in result.output
+
+
+@pytest.mark.slow
+def test_the_rules_of_its_kind_are_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runner = CliRunner()
+    line = ["plugin", "new", "mine", "--kind", "namespaces", "--in", str(tmp_path)]
+    assert runner.invoke(main, line).exit_code == 0
+    assert check(tmp_path / "mine", "--conformance").exit_code == 1
+    said = capfd.readouterr().out
+    assert "namespaces.v1.create: not implemented" in said
+    assert "test_a_name_is_taken_once" in said
