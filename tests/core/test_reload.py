@@ -63,7 +63,7 @@ async def running(
     tmp_path: Path, text: str = ""
 ) -> AsyncGenerator[tuple[RunningDaemon, Configured, Client]]:
     plugin = Configured()
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             running_daemon(tmp_path, text, [plugin.registration()]) as daemon,
             daemon.client(namespace="default") as client,
