@@ -490,8 +490,8 @@ def test_an_ingest_survives_a_refused_commit(daemon: DaemonProcess) -> None:
         status = raw.result("content.v1.status", {"ref": "kept"})["status"]
         assert status["offset"] == 5
         # A root, or a collection that another test caused may be faster than the end.
-        good = {"ref": "kept", "action": "commit", "offset": 5, "total": 5}
-        good["labels"] = {"containerd.io/gc.root": "x"}
+        good: dict[str, Any] = {"ref": "kept", "action": "commit", "offset": 5}
+        good |= {"total": 5, "labels": {"containerd.io/gc.root": "x"}}
         assert raw.result("content.v1.write", good)["offset"] == 5
         raw.result("content.v1.delete", {"digest": raw_digest(b"12345")})
 
