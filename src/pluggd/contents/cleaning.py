@@ -32,6 +32,7 @@ from pluggd.contents.records import (
     TrashRecord,
 )
 from pluggd.contents.spool import Spool
+from pluggd.errors import Unavailable
 from pluggd.model.record import decode
 from pluggd.services.metadata import Metadata, Transaction, View
 
@@ -65,7 +66,16 @@ class Cleaner:
         self._running = trio.Lock()
 
     async def cleanup(self) -> int:
-        """Remove the files of all trash records; the bytes freed."""
+        """Remove what all trash records name; the bytes freed. While the place of the
+        blobs cannot be reached, that is left to the next time."""
+        freed = 0
+        try:
+            freed = await self._cleanup()
+        except Unavailable as error:
+            self._log.warning("what nobody needs any more is removed later: %s", error)
+        return freed
+
+    async def _cleanup(self) -> int:
         freed = 0
         async with self._running:
             after = ""
