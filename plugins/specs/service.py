@@ -8,7 +8,7 @@ from pluggd.errors import InvalidArgument, NotFound
 from pluggd.model import oci, platforms
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import decode_json, to_plain
-from pluggd.model.types import Any, Descriptor
+from pluggd.model.types import Any, Descriptor, Platform
 from pluggd.oci_spec.build import ConfigFields, ImageConfig, build_spec
 from pluggd.oci_spec.records import TYPE_URL
 from pluggd.services import call
@@ -77,6 +77,16 @@ class SpecService:
             )
         return read.config.digest
 
+    async def _platform(self, entry: Descriptor) -> Platform | None:
+        """What the configuration says of an entry whose index does not."""
+        if not oci.is_manifest(entry.media_type):
+            return None
+        try:
+            config = await self._config_of(entry)
+            return oci.read_platform(await self._read(config), config)
+        except NotFound:
+            return None  # not kept here
+
     async def _manifest(
         self, target: Descriptor, image: str, platform: str
     ) -> Descriptor:
@@ -88,13 +98,13 @@ class SpecService:
             if not oci.is_index(target.media_type):
                 return target
             data = await self._read(target.digest)
-            found = [
-                (rank, number, child.descriptor)
-                for number, child in enumerate(
-                    oci.children(data, target.media_type, target.digest)
-                )
-                if (rank := platforms.rank(child.platform, wanted)) is not None
-            ]
+            found: list[tuple[int, int, Descriptor]] = []
+            children = oci.children(data, target.media_type, target.digest)
+            for number, child in enumerate(children):
+                stated = child.platform or await self._platform(child.descriptor)
+                rank = platforms.rank(stated, wanted)
+                if rank is not None:
+                    found.append((rank, number, child.descriptor))
             if not found:
                 raise NotFound(
                     f'image "{image}" has no manifest for'

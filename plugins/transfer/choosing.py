@@ -32,19 +32,22 @@ class Platforms:
         """
         best: dict[str, Descriptor] = {}
         for platform, wanted in self._asked:
-            ranked = [
-                (place, child.descriptor)
-                for child in children
-                if (place := rank(child.platform, wanted)) is not None
-            ]
-            if ranked:
-                descriptor = min(ranked, key=lambda pair: pair[0])[1]
+            descriptor = best_entry(children, wanted)
+            if descriptor is not None:
                 best[descriptor.digest] = descriptor
             elif not self._every:
                 raise self._no_match(platform, children)
         if not self._every:
             return [(descriptor, True) for descriptor in best.values()]
         return [(one.descriptor, one.descriptor.digest in best) for one in children]
+
+    def unsettled(self, children: Sequence[oci.Child]) -> bool:
+        """Whether an entry that says no platform may be better than those that do."""
+        stated = [child for child in children if child.platform is not None]
+        return len(stated) < len(children) and not all(
+            any(rank(child.platform, wanted) == 0 for child in stated)
+            for _, wanted in self._asked
+        )
 
     def _no_match(self, platform: Platform, children: Sequence[oci.Child]) -> NotFound:
         there = sorted(
@@ -54,3 +57,15 @@ class Platforms:
             f'image "{self._name}": no match for platform {describe(platform)}; it has '
             f"{', '.join(there) or 'none'}: not found"
         )
+
+
+def best_entry(
+    children: Sequence[oci.Child], wanted: list[Platform]
+) -> Descriptor | None:
+    """The first of those that serve best."""
+    ranked = [
+        (place, child.descriptor)
+        for child in children
+        if (place := rank(child.platform, wanted)) is not None
+    ]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None

@@ -197,8 +197,9 @@ class Downloads:
         report: Report,
         read: Callable[[str], Awaitable[bytes]],
         labels: Callable[[bytes], Mapping[str, str]],
-    ) -> bytes:
-        """As `get`, for what is small and decides what else is needed; its bytes.
+    ) -> tuple[bytes, int]:
+        """As `get`, for what is small and decides what else is needed: its bytes, and
+        how many of them were fetched.
 
         read: gives those of a blob that is here. labels: of these bytes; what it
         raises is raised, and nothing is kept.
@@ -218,7 +219,7 @@ class Downloads:
                 data = await read(digest)
                 await self.label(remote, digest, labels(data))
                 shared.report("exists", size, size)
-                return data
+                return data, 0
             try:
                 data = await remote.manifest(descriptor)
                 wanted = {**labels(data), **source_label({}, *remote.source)}
@@ -235,7 +236,7 @@ class Downloads:
                     await self._abort(ref)
                 raise
             shared.report("done", size, size)
-            return data
+            return data, size
 
     async def label(
         self, remote: Remote, digest: str, labels: Mapping[str, str]

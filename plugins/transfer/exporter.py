@@ -18,11 +18,12 @@ import trio
 
 from pluggd.errors import DataLoss, InvalidArgument, NotFound
 from pluggd.model import oci
-from pluggd.model.platforms import candidates, default, describe, parse, rank
+from pluggd.model.platforms import candidates, default, describe, parse
 from pluggd.model.record import encode_json
 from pluggd.model.types import Descriptor
 from pluggd.services.images import Image
 from plugins.transfer.backends import Backends
+from plugins.transfer.choosing import best_entry
 from plugins.transfer.layout import DOCKER_FILE, INDEX_FILE, LAYOUT_FILE, familiar_name
 from plugins.transfer.progress import Reporter
 from plugins.transfer.tarwrite import END, directory_header, file_header, padding
@@ -62,7 +63,7 @@ class Exporter:
         self._reporter = reporter
         asked = [parse(text) for text in options.platforms] or [default()]
         self._platform = asked[0]
-        self._wanted = [each for platform in asked for each in candidates(platform)]
+        self._wanted = [candidates(platform) for platform in asked]
 
     async def run(self, names: Sequence[str], write: Write) -> int:
         """Write the archive; its size in bytes."""
@@ -112,16 +113,14 @@ class Exporter:
                     continue
                 await self._size(contents, child.descriptor, name)
             return [target]
-        ranked: list[tuple[int, Descriptor]] = []
-        for child in found:
-            place = rank(child.platform, self._wanted)
-            if place is None:
-                if not self._options.all_platforms:
-                    continue
-                place = len(self._wanted) + 1
-            ranked.append((place, child.descriptor))
+        # The best entry for each platform, as a pull brings no other.
+        chosen = [best_entry(found, wanted) for wanted in self._wanted]
+        ordered = {one.digest: one for one in chosen if one is not None}
+        if self._options.all_platforms:
+            for child in found:
+                ordered.setdefault(child.descriptor.digest, child.descriptor)
         manifests: list[Descriptor] = []
-        for _, descriptor in sorted(ranked, key=lambda pair: pair[0]):
+        for descriptor in ordered.values():
             if oci.is_index(descriptor.media_type) or oci.is_manifest(
                 descriptor.media_type
             ):

@@ -19,12 +19,14 @@ import trio
 from pluggd.errors import (
     DataLoss,
     InvalidArgument,
+    NotFound,
     ResourceExhausted,
     Unavailable,
 )
 from pluggd.model import oci
 from pluggd.model.labels import validate_labels
-from pluggd.model.types import Descriptor
+from pluggd.model.record import replace
+from pluggd.model.types import Descriptor, Platform
 from pluggd.services.images import Image
 from pluggd.services.resolver import NO_ACCESS, Access, Remote, Resolver
 from pluggd.services.transfer import Progress, Pulled, PulledSnapshot
@@ -86,6 +88,7 @@ class Puller:
         self._unpack = self._find_unpack()
         self._seen: set[str] = set()
         self._ready: dict[str, trio.Event] = {}
+        self._manifests: dict[str, bytes] = {}
         self._refs: list[str] = []
         self._size = 0
         self._downloaded = 0
@@ -143,15 +146,13 @@ class Puller:
             return []
         self._seen.add(target.digest)
         if len(self._seen) > MAX_MANIFESTS or depth > MAX_DEPTH:
-            raise ResourceExhausted(
-                f'image "{self._options.name}" has more than {MAX_MANIFESTS} manifests, '
-                f"or indexes within more than {MAX_DEPTH} others: resource exhausted"
-            )
+            raise self._too_many()
         data = await self._manifest(remote, target)
         children = oci.children(data, media_type, target.digest)
         if oci.is_manifest(media_type):
             return [self._parts(target, data, children, unpack=unpack)]
         found: list[_Manifest] = []
+        children = await self._looked_up(remote, children)
         for descriptor, asked in self._platforms.choose(children):
             if oci.is_index(descriptor.media_type) or oci.is_manifest(
                 descriptor.media_type
@@ -160,6 +161,12 @@ class Puller:
                     remote, descriptor, unpack=unpack and asked, depth=depth + 1
                 )
         return found
+
+    def _too_many(self) -> ResourceExhausted:
+        return ResourceExhausted(
+            f'image "{self._options.name}" has more than {MAX_MANIFESTS} manifests, '
+            f"or indexes within more than {MAX_DEPTH} others: resource exhausted"
+        )
 
     def _parts(
         self,
@@ -189,7 +196,9 @@ class Puller:
             found = oci.children(data, descriptor.media_type, descriptor.digest)
             return oci.child_labels(child.descriptor for child in found)
 
-        data = await self._downloads.manifest(
+        if descriptor.digest in self._manifests:
+            return self._manifests[descriptor.digest]
+        data, fetched = await self._downloads.manifest(
             remote,
             descriptor,
             ref,
@@ -197,8 +206,42 @@ class Puller:
             partial(self._backends.read_blob, what=kind),
             labels,
         )
+        self._manifests[descriptor.digest] = data
+        self._downloaded += fetched
         self._size += descriptor.size
         return data
+
+    async def _looked_up(
+        self, remote: Remote, children: Sequence[oci.Child]
+    ) -> list[oci.Child]:
+        """The entries of an index, with the platforms that some of them leave to their
+        configurations, where those can make a difference."""
+        if not self._platforms.unsettled(children):
+            return [*children]
+        if len(children) + len(self._seen) > MAX_MANIFESTS:
+            raise self._too_many()
+        return [
+            replace(child, platform=await self._platform(remote, child.descriptor))
+            if child.platform is None and oci.is_manifest(child.descriptor.media_type)
+            else child
+            for child in children
+        ]
+
+    async def _platform(self, remote: Remote, target: Descriptor) -> Platform | None:
+        """What the configuration of a manifest says."""
+        try:
+            data = await self._manifest(remote, target)
+            children = oci.children(data, target.media_type, target.digest)
+            config = self._parts(target, data, children, unpack=False).config
+            if config is None or config.media_type not in oci.CONFIGS:
+                return None
+            if config.digest not in self._ready:
+                self._ready[config.digest] = trio.Event()
+                await self._fetch(remote, config)
+        except NotFound:
+            return None  # not there, so not to be chosen unless nothing else is
+        read = await self._backends.read_blob(config.digest, "config")
+        return oci.read_platform(read, config.digest)
 
     # --- configuration and layers
 
@@ -218,9 +261,11 @@ class Puller:
     async def _fetch(self, remote: Remote, descriptor: Descriptor) -> None:
         ref = f"{_kind(descriptor)}-{descriptor.digest}"
         self._refs.append(ref)
-        self._downloaded += await self._downloads.get(
+        # Not in one statement: it would add to what was there before the wait.
+        fetched = await self._downloads.get(
             remote, descriptor, ref, partial(self._report, ref)
         )
+        self._downloaded += fetched
         self._size += descriptor.size
         self._ready[descriptor.digest].set()
 

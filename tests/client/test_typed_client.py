@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 from collections.abc import AsyncGenerator
@@ -45,6 +46,21 @@ async def client(server: Running) -> AsyncGenerator[Client]:
 @pytest.fixture
 async def toy(client: Client) -> Toy:
     return client.get(TOY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("containers", "content", "diff", "events", "gc", "images", "introspection"),
+        *("leases", "management", "namespaces", "snapshots", "specs", "tasks"),
+        *("transfer", "unpack"),
+    ],
+)
+async def test_every_service_that_comes_along_has_a_member(
+    client: Client, name: str
+) -> None:
+    service = importlib.import_module(f"pluggd.services.{name}")
+    assert getattr(client, name) is client.get(getattr(service, name.upper()))
 
 
 # --- calls

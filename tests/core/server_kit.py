@@ -128,6 +128,8 @@ class ToyService:
         self.cancelled = 0
         self.ticks_sent = 0
         self.handed_on: list[tuple[str, Deferred[str]]] = []
+        self.wake = trio.Event()
+        """Ends every `sleep`."""
 
     @inline
     def get(self, *, name: str, scale: int = 1) -> Point:
@@ -146,7 +148,8 @@ class ToyService:
     async def sleep(self, *, seconds: float) -> None:
         self.started += 1
         try:
-            await trio.sleep(seconds)
+            with trio.move_on_after(seconds):
+                await self.wake.wait()
         except trio.Cancelled:
             self.cancelled += 1
             raise

@@ -649,21 +649,22 @@ async def test_stop_lets_calls_end_and_refuses_new_ones(
 ) -> None:
     async with running(form, tmp_path, grace=30) as server:
         client = await server.connect()
-        await client.send(client.request("toy.v1.sleep", {"seconds": 0.2}))
+        await client.send(client.request("toy.v1.sleep", {"seconds": 3600}))
         await client.send(client.request("toy.v1.ticks", {"count": 1000}))
         await client.result("toy.v1.get", name="p")
         server.stop.set()
-        answers = {0: await client.response()}
+        answers = [await client.response()]  # the stream's: it has seen the stop
         with pytest.raises(ConnectionRefusedError):
             await server.connect()
-        answers[1] = await client.call("toy.v1.get", {"name": "p"})
-        answers[2] = await client.response()
-        by_id = {a.msgid: a.error for a in answers.values()}
-        assert by_id == {
-            0: None,
-            1: "unavailable: the daemon is stopping",
-            3: "unavailable: the daemon is stopping",
-        }
+        answers.append(await client.call("toy.v1.get", {"name": "p"}))
+        assert not server.stopped.is_set()
+        server.toy.wake.set()
+        answers.append(await client.response())
+        assert [(answer.msgid, answer.error) for answer in answers] == [
+            (1, "unavailable: the daemon is stopping"),
+            (3, "unavailable: the daemon is stopping"),
+            (0, None),
+        ]
         assert await client.message() is None
         with trio.fail_after(5):
             await server.stopped.wait()

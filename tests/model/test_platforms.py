@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import platform as host
-
 import pytest
 
 from pluggd.errors import InvalidArgument
+from pluggd.model import platforms
 from pluggd.model.platforms import (
     candidates,
     default,
@@ -22,8 +21,8 @@ from pluggd.model.types import Platform
 
 @pytest.fixture(autouse=True)
 def _on_a_linux_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "system", lambda: "Linux")
-    monkeypatch.setattr(host, "machine", lambda: "x86_64")
+    machine = ("Linux", "x86_64", "v3")
+    monkeypatch.setattr(platforms, "describe_machine", lambda: machine)
 
 
 def platform(text: str) -> Platform:
@@ -101,7 +100,16 @@ def test_what_is_not_stated_is_unknown() -> None:
 
 
 def test_the_default_is_this_host() -> None:
-    assert default() == Platform(os="linux", architecture="amd64")
+    assert default() == Platform(os="linux", architecture="amd64", variant="v3")
+
+
+def test_the_best_variant_that_runs_here_is_first() -> None:
+    assert [describe(one) for one in candidates(default())] == [
+        "linux/amd64/v3",
+        "linux/amd64/v2",
+        "linux/amd64",
+        "linux/386",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from pluggd.client.stubs import make_stub
 from pluggd.errors import NotImplemented_
 from pluggd.services.containers import CONTAINERS, Containers
 from pluggd.services.content import CONTENT, Content
+from pluggd.services.diff import DIFF, Diff
 from pluggd.services.events import EVENTS, Events
 from pluggd.services.gc import GC, Gc
 from pluggd.services.images import IMAGES, Images
@@ -32,7 +33,11 @@ from pluggd.services.kind import Kind
 from pluggd.services.leases import LEASES, Leases
 from pluggd.services.management import MANAGEMENT, Management
 from pluggd.services.namespaces import NAMESPACES, Namespaces
+from pluggd.services.snapshots import SNAPSHOTS, Snapshots
+from pluggd.services.specs import SPECS, Specs
+from pluggd.services.tasks import TASKS, Tasks
 from pluggd.services.transfer import TRANSFER, Transfer
+from pluggd.services.unpack import UNPACK, Unpack
 from pluggd.wire.messages import FEATURES, HELLO
 
 T = TypeVar("T")
@@ -109,6 +114,26 @@ class Client:
     @property
     def transfer(self) -> Transfer:
         return self.get(TRANSFER)
+
+    @property
+    def tasks(self) -> Tasks:
+        return self.get(TASKS)
+
+    @property
+    def specs(self) -> Specs:
+        return self.get(SPECS)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return self.get(SNAPSHOTS)
+
+    @property
+    def unpack(self) -> Unpack:
+        return self.get(UNPACK)
+
+    @property
+    def diff(self) -> Diff:
+        return self.get(DIFF)
 
 
 @asynccontextmanager

@@ -8,9 +8,8 @@ amd64 machine also runs 386, an arm64 one also arm, a variant also lower ones.
 
 from __future__ import annotations
 
-import platform as host
-
 from pluggd.errors import InvalidArgument
+from pluggd.model.machine import describe_machine
 from pluggd.model.record import replace
 from pluggd.model.types import Platform
 
@@ -32,7 +31,7 @@ def normalize(platform: Platform) -> Platform:
 
     Without an operating system, this host's is meant.
     """
-    os = platform.os.lower() or host.system().lower()
+    os = platform.os.lower() or describe_machine()[0].lower()
     os = _OSES.get(os, os)
     architecture = platform.architecture.lower()
     variant = platform.variant.lower()
@@ -65,7 +64,9 @@ def parse(text: str) -> Platform:
     if len(parts) == 1:
         here = default()
         if parts[0].lower() in ("linux", "windows", "darwin", "macos", "freebsd"):
-            return normalize(replace(here, os=parts[0]))
+            # Without the level of the processor, which is not asked for here.
+            level = "" if here.architecture == "amd64" else here.variant
+            return normalize(replace(here, os=parts[0], variant=level))
         return normalize(Platform(os=here.os, architecture=parts[0]))
     variant = parts[2] if len(parts) == 3 else ""
     return normalize(Platform(os=parts[0], architecture=parts[1], variant=variant))
@@ -80,8 +81,9 @@ def describe(platform: Platform) -> str:
 
 
 def default() -> Platform:
-    """The platform of this host."""
-    return normalize(Platform(os=host.system().lower(), architecture=host.machine()))
+    """The platform of this host, with the level of its processor (`amd64/v3`)."""
+    os, architecture, variant = describe_machine()
+    return normalize(Platform(os=os, architecture=architecture, variant=variant))
 
 
 def candidates(platform: Platform) -> list[Platform]:

@@ -109,13 +109,14 @@ def read_inside(root: Path, path: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return b""
         return file.read(MAX_FILE)
 
 
 def open_inside(root: Path, path: str) -> int:
-    """Open for reading, with every link followed as if `root` were /."""
+    """Open a regular file for reading, with every link followed as if `root` were /.
+
+    Raises FileNotFoundError, also for what is no regular file.
+    """
     todo = [part for part in path.split("/") if part]
     links = 0
     base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -142,6 +143,9 @@ def open_inside(root: Path, path: str) -> int:
                     while len(chain) > 1:
                         os.close(chain.pop())
                 todo = [one for one in target.split("/") if one] + todo
+        # Before it is opened: to open a device can be to use it.
+        if not stat.S_ISREG(os.fstat(chain[-1]).st_mode):
+            raise FileNotFoundError(path)
         return os.open(
             f"/proc/self/fd/{chain[-1]}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         )

@@ -188,6 +188,14 @@ ACCEPTED: dict[str, tuple[Sequence[E], dict[str, object]]] = {
         [link("l", "../../secret"), hard("h", "l"), E("h", b"x")],
         {"l": "-> ../../secret", "h": b"x"},
     ),
+    "a hard link to a link that leads out": (
+        [link("l", "../../secret"), hard("h", "l")],
+        {"h": "-> ../../secret"},
+    ),
+    "through an absolute link that lies deeper": (
+        [d("a"), link("a/abs", "/b"), d("b"), E("a/abs/f", b"x")],
+        {"b/f": b"x", "a/abs": "-> /b"},
+    ),
     "a hard link written through": (
         [E("a", b"1"), hard("b", "a"), E("b", b"2")],
         {"a": b"1", "b": b"2"},

@@ -31,6 +31,7 @@ def storage(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy_in(layout, "single", registry, "library/single:latest")
         copy_in(layout, "many", registry, "library/many:latest")
         copy_in(layout, "multi", registry, "library/multi:latest", "--all")
+        copy_in(layout, "unstated", registry, "library/unstated:latest", "--all")
         copy_in(
             *(layout, "single", registry, "library/zstd:latest"),
             *("--dest-compress-format", "zstd", "--dest-compress"),

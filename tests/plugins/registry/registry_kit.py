@@ -155,12 +155,14 @@ def make_images(directory: Path) -> Path:
                 "platform": {"os": "linux", "architecture": architecture},
             }
         )
-    index = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": entries,
-    }
+    kind = "application/vnd.oci.image.index.v1+json"
+    index = {"schemaVersion": 2, "mediaType": kind, "manifests": entries}
     add_entry(layout, "multi", index)
+    unstated = [
+        {key: value for key, value in entry.items() if key != "platform"}
+        for entry in reversed(entries)
+    ]
+    add_entry(layout, "unstated", {**index, "manifests": unstated})
     return layout
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -22,6 +23,7 @@ class Screen:
         self.process = process
         self.seen = ""
         self._master = master
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
 
     def resize(self, columns: int, rows: int) -> None:
         size = struct.pack("4H", rows, columns, 0, 0)
@@ -53,7 +55,7 @@ class Screen:
             data = os.read(self._master, 4096)
         except OSError:  # the last one has closed it
             return False
-        self.seen += data.decode()
+        self.seen += self._decode(data)
         return bool(data)
 
 

@@ -41,6 +41,7 @@ class PullView:
         self._enabled = enabled
         self._live: Live | None = None
         self._began = time.monotonic()
+        self._ended: tuple[float, int] | None = None
 
     def __enter__(self) -> PullView:
         if self._enabled and sys.stdout.isatty():
@@ -76,10 +77,17 @@ class PullView:
             began = self._moved.get(name, (0, 0))[0]
             self._moved[name] = (began, progress)
 
+    def finish(self, moved: int) -> None:
+        """Take what the call answered: the bytes that went over the network. What was
+        shown before is what could be seen of them: the state of a blob is told some
+        times a second, and a small one is extracted before it was ever told as done."""
+        self._ended = time.monotonic(), moved
+
     def total(self) -> str:
         """The last line."""
-        elapsed = time.monotonic() - self._began
-        moved = sum(now - began for began, now in self._moved.values())
+        seen = sum(now - began for began, now in self._moved.values())
+        ended, moved = self._ended or (time.monotonic(), seen)
+        elapsed = ended - self._began
         rate = size(int(moved / elapsed)) if elapsed else "0 B"
         return f"elapsed: {elapsed:.1f} s  total: {size(moved)} ({rate}/s)"
 

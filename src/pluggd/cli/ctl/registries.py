@@ -60,7 +60,9 @@ def _run(app: App, method: str, arguments: Fields, access: Mapping[str, Any]) ->
                 json_line(item)
             else:
                 view.show(item)
-        return call.result
+        result = call.result
+        view.finish(result.get("downloaded", 0) or result.get("uploaded", 0))
+        return result
 
 
 def _credentials(user: str) -> tuple[str, str]:
