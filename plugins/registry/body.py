@@ -40,6 +40,7 @@ async def exactly(
     try:
         async with aclosing(response.aiter_raw()) as parts:
             async for part in parts:
+                server.totals.received += len(part)
                 if skip:
                     part, skip = part[skip:], max(0, skip - len(part))
                 remaining -= len(part)

@@ -13,6 +13,7 @@ from pluggd.services.resolver import RESOLVER, Resolver
 from plugins.registry.config import Config
 from plugins.registry.credentials import Sources
 from plugins.registry.resolver import RegistryResolver
+from plugins.registry.totals import Totals
 
 
 @asynccontextmanager
@@ -20,7 +21,9 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Resolver]:
     config = ctx.config
     plugins = ctx.get_all(CREDENTIALS)
     sources = Sources(config.logins, plugins, config.docker_config)
-    yield RegistryResolver(config, sources, ctx.log)
+    totals = Totals()
+    ctx.export_figures(totals.figures)
+    yield RegistryResolver(config, sources, ctx.log, totals=totals)
 
 
 @hookimpl

@@ -17,6 +17,7 @@ from plugins.registry.config import Config
 from plugins.registry.credentials import Sources, make_credential
 from plugins.registry.hosts import Host, find_hosts
 from plugins.registry.reach import Lookup, lookup
+from plugins.registry.totals import Totals
 
 
 class RegistryResolver:
@@ -28,7 +29,9 @@ class RegistryResolver:
         sources: Sources,
         log: logging.LoggerAdapter[logging.Logger],
         look: Lookup = lookup,
+        totals: Totals | None = None,
     ) -> None:
+        self._totals = totals or Totals()
         self._config = config
         self._sources = sources
         self._log = log
@@ -62,7 +65,7 @@ class RegistryResolver:
                     return make_credential(access.username, access.password)
                 return await self._sources.find(host.name)
 
-            return Server(host, config, credential, self._look, self._log)
+            return Server(host, config, credential, self._look, self._log, self._totals)
 
         servers = [find(host) for host in hosts]
         try:

@@ -23,6 +23,7 @@ from plugins.registry.hosts import Host
 from plugins.registry.login import Find, Login, reason
 from plugins.registry.reach import Lookup, check_leads
 from plugins.registry.retry import RETRIED, backoff, retry_after
+from plugins.registry.totals import Totals
 
 Body = bytes | Callable[[], AsyncIterator[bytes]] | None
 MAX_REDIRECTS = 5
@@ -59,8 +60,10 @@ class Server:
         find: Find,
         look: Lookup,
         log: logging.LoggerAdapter[logging.Logger],
+        totals: Totals,
     ) -> None:
         self.host = host
+        self.totals = totals
         self._config = config
         self._find = find
         self._look = look
@@ -150,6 +153,7 @@ class Server:
                         f"{why}: it asks to come back in {wait:.0f} s (max_wait is "
                         f"{self._config.max_wait:.0f} s): unavailable"
                     )
+            self.totals.retries += 1
             delay = backoff(attempt) if wait is None else wait
             self._log.info("trying again in %.1f s: %s", delay, why)
             await trio.sleep(delay)
@@ -172,6 +176,7 @@ class Server:
                 await login.answer(response, sent, asked.scopes)
             finally:
                 await response.aclose()
+            self.totals.logins += 1
             sent, fresh = login.header(asked.scopes), True
 
     async def _follow(
@@ -203,6 +208,7 @@ class Server:
             request = sender.build_request(
                 asked.method, url, headers=headers, content=content
             )
+            self.totals.requests += 1
             response = await sender.send(request, stream=True)
             if response.status_code == 401 and not at_home:
                 # Not a question to us: whoever redirected gave a wrong address.

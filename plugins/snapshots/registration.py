@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.gc import GC
@@ -17,6 +18,7 @@ from plugins.snapshots.checking import Checker
 from plugins.snapshots.cleaning import Cleaner
 from plugins.snapshots.config import Config
 from plugins.snapshots.drivers import Drivers, open_keys
+from plugins.snapshots.figures import snapshot_figures
 from plugins.snapshots.locks import InFlight
 from plugins.snapshots.records import TABLES
 from plugins.snapshots.store import SnapshotStore
@@ -47,6 +49,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Snapshots]:
     )
     ctx.export("default", drivers.default)
     ctx.export("snapshotters", " ".join(sorted(drivers.all)))
+    ctx.export_figures(partial(snapshot_figures, metadata))
     ctx.spawn(cleaner.reconcile, name="reconcile")
     yield SnapshotStore(
         metadata, drivers, keys, in_flight, cleaner, lambda: ctx.find(GC)

@@ -35,7 +35,11 @@ Log = logging.LoggerAdapter[logging.Logger]
 
 
 class Follower:
+    """exits: recorded since the start. lost: shims that went before their processes."""
+
     def __init__(self, table: Table, log: Log) -> None:
+        self.exits = 0
+        self.lost = 0
         self._table = table
         self._log = log
 
@@ -100,6 +104,7 @@ class Follower:
             await self._table.write(task.namespace, record, event)
             task.record = record
             task.ended[exit_.key].set()
+            self.exits += 1
 
     async def account(self, task: Running) -> None:
         """The shim is gone. What it wrote to disk counts; the rest nobody will know."""
@@ -113,6 +118,7 @@ class Follower:
                 await self.record(task, exit_)
                 continue
             if key == frames.INIT:
+                self.lost += 1
                 await self._clear_away(task)
             await self.record(
                 task,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from pluggd.plugin import Context, Registration, Skip, hookimpl
 from pluggd.services.containers import CONTAINERS
@@ -23,6 +24,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Tasks]:
     # Here, so that a daemon without runtimes does not pay for the rest.
     from plugins.tasks.adopting import Adopter
     from plugins.tasks.creating import Creator
+    from plugins.tasks.figures import task_figures
     from plugins.tasks.following import Follower
     from plugins.tasks.lifecycle import Lifecycle
     from plugins.tasks.runtime import find_runtimes
@@ -69,6 +71,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Tasks]:
     await adopter.adopt_all(tasks)
     if tasks:
         ctx.log.info("found %d tasks again", len(tasks))
+    ctx.export_figures(partial(task_figures, tasks, follower))
     yield TaskService(tasks, table, lifecycle, creator)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.e2e.raw_socket import DaemonProcess, RawSocket, Refusal, daemon_process
+from tests.plugins.tasks.kit import why_not
 
 BLOB = b"0123456789"
 DIGEST = f"sha256:{hashlib.sha256(BLOB).hexdigest()}"
@@ -53,6 +54,14 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
             container: dict[str, Any] = {"id": "c", "spec": SPEC, "runtime": RUNTIME}
             raw.result("containers.v1.create", {"container": container})
             raw.result("leases.v1.create", {"id": "l1"})
+            kept = {"labels": {"containerd.io/gc.root": "1"}}
+            for method, snapshot in (
+                ("prepare", {"key": "base"}),
+                ("commit", {"key": "base", "name": "fixed"}),
+                ("prepare", {"key": "active"}),
+                ("view", {"key": "seen", "parent": "fixed"}),
+            ):
+                raw.result(f"snapshots.v1.{method}", {**snapshot, **kept})
         yield running
 
 
@@ -73,7 +82,7 @@ def state(daemon: DaemonProcess) -> list[Any]:
         ]
 
 
-LISTED = ("images", "content", "containers", "leases", "namespaces")
+LISTED = ("images", "content", "containers", "leases", "namespaces", "snapshots")
 
 
 class Row(NamedTuple):
@@ -142,8 +151,8 @@ NAMESPACES = [
     Row("delete absent", "namespaces.v1.delete", {"name": "x"}, NOT_FOUND,
         'namespace "x": not found'),
     Row("delete full", "namespaces.v1.delete", {"name": "ns"}, PRECONDITION,
-        'namespace "ns" must be empty, but it still has images, blobs, containers'
-        ": failed precondition"),
+        'namespace "ns" must be empty, but it still has images, blobs, containers, '
+        "snapshots on "),
 ]  # fmt: skip
 
 IMAGES = [
@@ -343,6 +352,86 @@ LEASES = [
         f"expires_in -1.0: must be seconds from 0 to 3153600000{IN}"),
 ]  # fmt: skip
 
+NO_SNAPSHOT = "snapshot none does not exist: not found"
+NOT_ACTIVE = "failed to commit snapshot: snapshot "
+NO_PARENT = "failed to create snapshot: parent "
+COMMIT_FIRST = f"; commit it first{IN}"
+
+SNAPSHOTS = [
+    *(Row(method, f"snapshots.v1.{method}", {"key": "none"}, NOT_FOUND, NO_SNAPSHOT)
+      for method in ("stat", "mounts", "usage", "remove")),
+    Row("update", "snapshots.v1.update", {"info": {"name": "none"}}, NOT_FOUND,
+        NO_SNAPSHOT),
+    Row("commit none", "snapshots.v1.commit", {"key": "none", "name": "x"}, NOT_FOUND,
+        NO_SNAPSHOT),
+    Row("empty key", "snapshots.v1.prepare", {"key": ""}, INVALID,
+        f"snapshot key must not be empty{IN}"),
+    Row("empty name", "snapshots.v1.commit", {"key": "active", "name": ""}, INVALID,
+        f"snapshot name must not be empty{IN}"),
+    Row("exists", "snapshots.v1.prepare", {"key": "active"}, EXISTS,
+        'snapshot "active": already exists'),
+    Row("exists as a view", "snapshots.v1.view", {"key": "fixed"}, EXISTS,
+        'snapshot "fixed": already exists'),
+    Row("name exists", "snapshots.v1.commit", {"key": "active", "name": "fixed"}, EXISTS,
+        'snapshot "fixed": already exists'),
+    Row("no parent", "snapshots.v1.prepare", {"key": "n", "parent": "none"}, NOT_FOUND,
+        "parent snapshot none does not exist: not found"),
+    Row("active parent", "snapshots.v1.prepare", {"key": "n", "parent": "active"},
+        INVALID, f'{NO_PARENT}"active" is not committed snapshot: it is active'
+        f"{COMMIT_FIRST}", golden='parent "active" is not committed snapshot'),
+    Row("parent is a view", "snapshots.v1.view", {"key": "n", "parent": "seen"}, INVALID,
+        f'{NO_PARENT}"seen" is not committed snapshot: it is a view{COMMIT_FIRST}',
+        golden='parent "seen" is not committed snapshot'),
+    Row("commit twice", "snapshots.v1.commit", {"key": "fixed", "name": "x"},
+        PRECONDITION, f'{NOT_ACTIVE}"fixed" is not active: it is committed: failed '
+        "precondition", golden='snapshot "fixed" is not active'),
+    Row("commit a view", "snapshots.v1.commit", {"key": "seen", "name": "x"},
+        PRECONDITION, f'{NOT_ACTIVE}"seen" is not active: it is a view: failed '
+        "precondition", golden='snapshot "seen" is not active'),
+    Row("mounts of a committed one", "snapshots.v1.mounts", {"key": "fixed"},
+        PRECONDITION, "failed to get snapshot mount: requested snapshot fixed not active "
+        "or view: prepare or view a child of it: failed precondition",
+        golden="requested snapshot fixed not active or view"),
+    Row("remove a parent", "snapshots.v1.remove", {"key": "fixed"}, PRECONDITION,
+        'cannot remove snapshot with child: "fixed" is the parent of "seen"; remove what '
+        "is above it first: failed precondition",
+        golden="cannot remove snapshot with child"),
+    Row("no snapshotter", "snapshots.v1.prepare", {"key": "n", "snapshotter": "none"},
+        INVALID, "snapshotter not loaded: none; there is ",
+        golden="snapshotter not loaded: none"),
+    Row("nothing to clean", "snapshots.v1.cleanup", {"snapshotter": "none"}, INVALID,
+        "snapshotter not loaded: none; there is "),
+    Row("labels", "snapshots.v1.prepare", {"key": "n", "labels": LONG}, INVALID,
+        f"snapshot.Labels{LONG_LABEL}"),
+    Row("field", "snapshots.v1.update", {"info": {"name": "active"}, "fields": ["parent"]},
+        INVALID, f'cannot update "parent" field on snapshot "active"{IN}'),
+    Row("filter", "snapshots.v1.list", {"filters": ["a=="]}, INVALID,
+        f"filters: parse error: [a==]: expected value or quoted{IN}"),
+    Row("limit", "snapshots.v1.list", {"limit": -1}, INVALID,
+        f"limit -1 must not be negative{IN}"),
+]  # fmt: skip
+
+NO_CONTAINER = 'container "none" in namespace "ns": not found'
+NO_TASK = "task c not found: not found"
+
+TASKS = [
+    *(Row(f"{method}, no container", f"tasks.v1.{method}", {"id": "none"}, NOT_FOUND,
+          NO_CONTAINER) for method in ("create", "get", "delete", "pids")),
+    *(Row(f"{method}, no task", f"tasks.v1.{method}", {"id": "c"}, NOT_FOUND, NO_TASK,
+          golden="task c not found")
+      for method in ("get", "start", "kill", "wait", "delete", "pause", "resume")),
+    Row("exec", "tasks.v1.exec", {"id": "c", "exec_id": "e", "spec": SPEC}, NOT_FOUND,
+        NO_TASK),
+    Row("stats", "tasks.v1.stats", {"ids": ["none"]}, NOT_FOUND, NO_CONTAINER),
+    Row("spec", "tasks.v1.create", {"id": "c"}, INVALID,
+        'container "c": its spec is no OCI runtime specification with a process; make '
+        f"one with specs.v1.generate{IN}"),
+    Row("stdin", "tasks.v1.create", {"id": "c", "io": {"stdin": "relative"}}, INVALID,
+        "io.stdin = 'relative': must be '' or 'stream', or an absolute path" + IN),
+    Row("limit", "tasks.v1.list", {"limit": -1}, INVALID,
+        f"limit -1 must not be negative{IN}"),
+]  # fmt: skip
+
 OTHERS = [
     Row("topic", "events.v1.publish", {"topic": "a", "event": {}}, INVALID,
         f'topic "a" must start with "/"{IN}'),
@@ -410,6 +499,8 @@ CALLS = [
 ]  # fmt: skip
 
 TABLES = {
+    "snapshots": SNAPSHOTS,
+    "tasks": TASKS,
     "namespaces": NAMESPACES,
     "images": IMAGES,
     "content": CONTENT,
@@ -431,6 +522,8 @@ def test_bad_input_has_its_error_and_changes_nothing(
     daemon: DaemonProcess, row: Row
 ) -> None:
     before = state(daemon)
+    if row.method.startswith("tasks.") and why_not("runc") and why_not("crun"):
+        pytest.skip("no tasks here: " + why_not("runc"))
     with daemon.connect("ns") as raw:
         refusal = raw.refusal(row.method, row.arguments, **row.metadata)
         assert raw.result("images.v1.list"), "the connection goes on"

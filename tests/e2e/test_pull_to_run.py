@@ -158,8 +158,12 @@ async def empty(ctl: Ctl) -> None:
     assert not [one for one in ctl.files("pluggd.content.v1.local") if "ingest/" in one]
     for name in ("native", "overlayfs"):
         assert ctl.files(f"pluggd.snapshotter.v1.{name}") in ([], ["snapshots"])
-    found = await ctl.records("content", "fsck", "--deep")
-    print(found)
+    assert not (await ctl.records("content", "fsck", "--deep")).get("findings")
+
+
+async def figures_of(ctl: Ctl) -> Any:
+    answer = json.loads(await ctl.ok("call", "introspection.v1.stats"))
+    return answer["figures"]
 
 
 async def test_an_image_is_pulled_and_runs_and_leaves_nothing(
@@ -186,6 +190,11 @@ async def test_an_image_is_pulled_and_runs_and_leaves_nothing(
         screen.type("stty size; exit 5\r")
         await screen.shows("33 91")
         assert await screen.ends() == 5
+    figures = {one["name"]: one.get("samples", []) for one in await figures_of(ctl)}
+    assert figures["registry_received_bytes"][0]["value"] > taken / 2
+    assert figures["registry_requests"][0]["value"] > LAYERS
+    assert figures["snapshots"][0]["value"] == 2 * LAYERS
+    assert figures["task_exits"][0]["value"] == 4
     for namespace in ("default", "other"):
         await ctl.ok("-n", namespace, "images", "rm", "--sync", name)
     await empty(ctl)

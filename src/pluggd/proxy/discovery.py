@@ -49,6 +49,7 @@ class ProxyStart:
             log=ctx.log,
         )
         ctx.export("address", settings.address)
+        ctx.export_figures(link.figures)
         ctx.spawn(link.run, name="link")
         # Whoever needs it may use it in his own start; who is not there yet may come.
         with trio.move_on_after(settings.heartbeat):

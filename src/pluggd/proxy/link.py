@@ -16,6 +16,7 @@ import trio
 from pluggd.client.client import Client, connect
 from pluggd.client.connection import Connection
 from pluggd.errors import PluggdError, Unavailable
+from pluggd.model.figures import Figure, counter, gauge
 from pluggd.wire.messages import FEATURES, HELLO
 
 FIRST_PAUSE = 0.1
@@ -45,6 +46,19 @@ class Link:
         self._client: Client | None = None
         self._why = f"{address} was not connected to yet"
         self._tried = trio.Event()
+        self._connects = 0
+
+    def figures(self) -> list[Figure]:
+        """For `pluggctl stats`."""
+        up = self._client is not None
+        return [
+            gauge("proxy_connected", "Whether the other process is there.", up),
+            counter(
+                "proxy_connects",
+                "Connections that were made; more than one: it was away.",
+                self._connects,
+            ),
+        ]
 
     def connection(self) -> Connection:
         """The one of this moment. Raises Unavailable, with the reason."""
@@ -89,6 +103,7 @@ class Link:
 
     def _up(self, client: Client) -> None:
         self._client = client
+        self._connects += 1
         self._degraded("")
         self._tried.set()
         self._log.info("proxy connected", extra={"address": self.address})

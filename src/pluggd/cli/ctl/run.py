@@ -88,6 +88,9 @@ def run(
         "labels": pairs(label),
         "runtime": {"name": runtime},
     }
+    # Where nothing can run, say so now and not when everything was fetched for it.
+    with suppress(NotFound):
+        app.call("tasks.v1.get", {"id": id_})
     with ExitStack() as made:
         with _lease(app) as lease:
             if rootfs:
