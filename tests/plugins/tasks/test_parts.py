@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from pluggd.plugin import Skip
 from pluggd.services.tasks import Output
@@ -29,6 +31,19 @@ async def test_without_a_runtime_the_reason_is_shown(tmp_path: Path) -> None:
         expected = "root" if os.geteuid() else "none of no-such-runtime is on PATH"
         assert expected in found.reason
         assert daemon.status("pluggd.containers.v1.store") == "ok"
+        # Said before anything is fetched for it.
+        name = "registry.invalid/never/asked:1"
+        done = await trio.run_process(
+            [
+                *(sys.executable, "-m", "pluggd.cli.pluggctl"),
+                *("--address", str(daemon.address), "run", "--rm", name, "x"),
+            ],
+            capture_stderr=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert expected in done.stderr.decode()
+        assert name not in done.stderr.decode()
 
 
 async def test_without_root_the_reason_is_shown(

@@ -203,6 +203,23 @@ async def test_nothing_of_a_chain_under_way_is_collected(stand: Stand) -> None:
     assert await has(stand, chain[-1])
 
 
+async def test_a_chain_that_was_there_is_held_as_well(stand: Stand) -> None:
+    """Who begins from it may rely on it, whatever becomes of the image meanwhile."""
+    layout, target, chain = made()
+    await stand.load(layout, target)
+    await stand.run("native")
+    config, layers = parts(layout, target)
+    async with stand.unpack.begin(
+        config=config, layers=layers, snapshotter="native"
+    ) as unpacking:
+        assert (await unpacking.finish()).skipped == len(chain)
+        await stand.images.delete(name=NAME, sync=True)
+        await stand.gc.run(wait=True, full=True)
+        assert await has(stand, chain[-1])
+    await stand.gc.run(wait=True, full=True)
+    assert not await has(stand, chain[-1])
+
+
 async def has(stand: Stand, name: str, snapshotter: str = "native") -> bool:
     try:
         await stand.snapshots.stat(key=name, snapshotter=snapshotter)
