@@ -206,7 +206,8 @@ def add_entry(layout: Path, tag: str, document: dict[str, Any]) -> None:
 @dataclass
 class Answer:
     """A response. length: what Content-Length says, when it is not the body's; stop:
-    break the connection after so many bytes of the body."""
+    break the connection after so many bytes of the body; sized: whether it says a length
+    at all."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict[str, str])
@@ -214,6 +215,7 @@ class Answer:
     length: int | None = None
     stop: int | None = None
     endless: bool = False
+    sized: bool = True
 
 
 @dataclass
@@ -289,7 +291,7 @@ class ScriptedServer:
         length = len(answer.body) if answer.length is None else answer.length
         sized = (
             {"Transfer-Encoding": "chunked"}
-            if answer.endless
+            if answer.endless or not answer.sized
             else {"Content-Length": str(length)}
         )
         headers = {**sized, **answer.headers}

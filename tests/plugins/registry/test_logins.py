@@ -308,6 +308,57 @@ async def test_credentials_do_not_follow_a_redirect(tmp_path: Path) -> None:
             assert not any("authorization" in one.headers for one in other.asked)
 
 
+async def test_headers_of_a_hosts_file_do_not_follow_a_redirect(tmp_path: Path) -> None:
+    """They may hold a secret of the registry, as credentials do."""
+    image = SmallImage()
+
+    def answer(asked: Asked) -> Answer:
+        if "/blobs/" in asked.target:
+            return Answer(307, {"Location": f"http://{other.host}{asked.target}"})
+        return image.answer(asked)
+
+    with trio.fail_after(30):
+        async with (
+            scripted(image.answer) as other,
+            scripted(answer) as server,
+            running_daemon(tmp_path / "d") as daemon,
+            daemon.client(namespace="ns") as client,
+        ):
+            hosts = tmp_path / "hosts" / server.host / "hosts.toml"
+            hosts.parent.mkdir(parents=True)
+            hosts.write_text(
+                f'server = "http://{server.host}"\n'
+                f'[host."http://{server.host}"]\n'
+                f'[host."http://{server.host}".header]\nx-secret = "key"\n'
+            )
+            name = f"{server.host}/library/x:latest"
+            await pull(client, name, hosts_dir=str(tmp_path / "hosts"))
+            assert all(one.headers.get("x-secret") == "key" for one in server.asked)
+            assert len(other.asked) == 2
+            assert not any("x-secret" in one.headers for one in other.asked)
+
+
+async def test_redirects_have_an_end(tmp_path: Path) -> None:
+    image = SmallImage()
+
+    def answer(asked: Asked) -> Answer:
+        if asked.target.startswith(image.layer_path):
+            step = asked.target.partition("?step=")[2] or "0"
+            if int(step) > 100:
+                return image.answer(asked)
+            return Answer(307, {"Location": f"{image.layer_path}?step={int(step) + 1}"})
+        return image.answer(asked)
+
+    with trio.fail_after(30):
+        async with (
+            scripted(answer) as server,
+            running_daemon(tmp_path) as daemon,
+            daemon.client(namespace="ns") as client,
+        ):
+            with pytest.raises(DataLoss, match=r"redirects more than \d+ times"):
+                await pull(client, f"{server.host}/library/x:latest")
+
+
 async def refused(
     location: str, error: type[Exception], match: str, *, realm: str = ""
 ) -> None:

@@ -78,6 +78,19 @@ async def test_a_layer_of_another_size(daemon: RunningDaemon) -> None:
         pass
 
 
+async def test_a_layer_that_ends_early_without_a_length(daemon: RunningDaemon) -> None:
+    """Nothing but the manifest says how long it should be."""
+    image = SmallImage()
+
+    def answer(asked: Asked) -> Answer:
+        if asked.target == image.layer_path:
+            return Answer(body=image.layer[:100], sized=False)
+        return image.answer(asked)
+
+    async with refused(daemon, answer, DataLoss, "has not 30000 bytes"):
+        pass
+
+
 async def test_a_layer_without_an_end(daemon: RunningDaemon) -> None:
     image = SmallImage()
 
