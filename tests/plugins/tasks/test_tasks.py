@@ -217,6 +217,10 @@ async def test_one_that_must_not_lose_output_holds_the_process_up(kit: Kit) -> N
     async with trio.open_nursery() as nursery:
         nursery.start_soon(attach)
         await kit.tasks.start(id=cid)
+        # Not to be passed by waiting longer: as long as nobody reads, it cannot end.
+        with trio.move_on_after(1):
+            await kit.tasks.wait(id=cid)
+            pytest.fail("it wrote all of it, more than is kept, and nobody read")
         async for item in receive:
             size += len(item.data)
             assert item.lost == 0
