@@ -22,7 +22,7 @@ from pluggd.model.events import (
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.objects.pages import listed
 from pluggd.objects.records import label_edges, stored_form
-from pluggd.plugin import Unfinished, inline_encoded
+from pluggd.plugin import Deferred, Unfinished, deferred, inline_encoded
 from pluggd.services import call
 from pluggd.services.containers import Container, ContainerList
 from pluggd.services.metadata import (
@@ -47,7 +47,8 @@ class ContainerStore:
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
 
-    async def create(self, *, container: Container) -> Container:
+    @deferred
+    def create(self, *, container: Container) -> Deferred[Container]:
         namespace = call.namespace()
         validate_container(container, "create container")
 
@@ -68,7 +69,7 @@ class ContainerStore:
             _emit(txn, namespace, event)
             return created
 
-        return await self._metadata.update(change)
+        return self._metadata.start_update(change)
 
     @inline_encoded
     def get(self, *, id: str) -> Encoded[Container]:
@@ -94,9 +95,10 @@ class ContainerStore:
             after=after,
         )
 
-    async def update(
+    @deferred
+    def update(
         self, *, container: Container, fields: Sequence[str] = ()
-    ) -> Container:
+    ) -> Deferred[Container]:
         namespace = call.namespace()
         if not container.id:
             raise InvalidArgument("Container.ID required")
@@ -117,9 +119,10 @@ class ContainerStore:
             _emit(txn, namespace, event)
             return changed
 
-        return await self._metadata.update(change)
+        return self._metadata.start_update(change)
 
-    async def delete(self, *, id: str) -> None:
+    @deferred
+    def delete(self, *, id: str) -> Deferred[None]:
         namespace = call.namespace()
 
         def change(txn: Transaction) -> None:
@@ -128,7 +131,7 @@ class ContainerStore:
             txn.drop_node(Node(CONTAINER, namespace, id))
             _emit(txn, namespace, ContainerDelete(id=id))
 
-        await self._metadata.update(change, reclaim=True)
+        return self._metadata.start_update(change, reclaim=True)
 
 
 def _existing(view: View, namespace: str, id: str) -> bytes:

@@ -9,13 +9,21 @@ store knows content only by digest and collection only as something to ask for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import CoroutineType
+from typing import Any
 
 from pluggd.errors import AlreadyExists, NotFound
 from pluggd.model.events import Event, ImageCreate, ImageDelete, ImageUpdate
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.model.references import expiry
 from pluggd.objects.pages import listed
-from pluggd.objects.records import check_text, label_edges, stored_form, sync_policy
+from pluggd.objects.records import (
+    check_text,
+    deletion,
+    label_edges,
+    stored_form,
+    sync_policy,
+)
 from pluggd.plugin import Deferred, Unfinished, deferred, inline_encoded
 from pluggd.services import call
 from pluggd.services.gc import Gc
@@ -105,7 +113,10 @@ class ImageStore:
 
         return self._metadata.start_update(change)
 
-    async def delete(self, *, name: str, sync: bool = False, target: str = "") -> None:
+    @deferred
+    def delete(
+        self, *, name: str, sync: bool = False, target: str = ""
+    ) -> Deferred[None] | CoroutineType[Any, Any, None]:
         namespace = call.namespace()
         gc = sync_policy(sync, self._find_gc, f'image "{name}"')
 
@@ -113,19 +124,18 @@ class ImageStore:
             record = txn.get(TABLE, namespace, name)
             if record is None:
                 raise _not_found(name)
-            digest = decode(record, Image).target.digest
-            if target not in ("", digest):
-                raise NotFound(
-                    f'image "{name}" has target {digest}, not {target}: not found'
-                )
+            if target:
+                digest = decode(record, Image).target.digest
+                if target != digest:
+                    raise NotFound(
+                        f'image "{name}" has target {digest}, not {target}: not found'
+                    )
             node = Node(IMAGE, namespace, name)
             txn.release(node)
             txn.drop_node(node)
             collect(txn, node)
 
-        await self._metadata.update(change, reclaim=True)
-        if gc is not None:
-            await gc.run(wait=True)
+        return deletion(self._metadata, change, gc)
 
 
 def collect(txn: Transaction, node: Node) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import CoroutineType
+from typing import Any
 
 from pluggd.errors import AlreadyExists, InvalidArgument, NotFound
 from pluggd.model.filters import Adaptor, label_value
@@ -19,8 +21,8 @@ from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode
 from pluggd.model.references import EXPIRE, expiry, is_flat
 from pluggd.objects.pages import listed
-from pluggd.objects.records import check_text, stored_form, sync_policy
-from pluggd.plugin import Unfinished, inline, inline_encoded
+from pluggd.objects.records import check_text, deletion, stored_form, sync_policy
+from pluggd.plugin import Deferred, Unfinished, deferred, inline, inline_encoded
 from pluggd.services import call
 from pluggd.services.gc import Gc
 from pluggd.services.leases import Lease, LeaseList, Resource, ResourceList
@@ -50,9 +52,10 @@ class LeaseManager:
         self._metadata = metadata
         self._find_gc = find_gc
 
-    async def create(
+    @deferred
+    def create(
         self, *, id: str = "", labels: dict[str, str] = {}, expires_in: float = 0
-    ) -> Lease:
+    ) -> Deferred[Lease]:
         namespace = call.namespace()
         validate_labels(labels, "lease.Labels")
         _validate_expiry(labels, expires_in)
@@ -78,7 +81,7 @@ class LeaseManager:
             )
             return lease
 
-        return await self._metadata.update(change)
+        return self._metadata.start_update(change)
 
     @inline_encoded
     def get(self, *, id: str) -> Encoded[Lease]:
@@ -104,7 +107,10 @@ class LeaseManager:
             after=after,
         )
 
-    async def delete(self, *, id: str, sync: bool = False) -> None:
+    @deferred
+    def delete(
+        self, *, id: str, sync: bool = False
+    ) -> Deferred[None] | CoroutineType[Any, Any, None]:
         namespace = call.namespace()
         gc = sync_policy(sync, self._find_gc, f'lease "{id}"')
 
@@ -114,11 +120,10 @@ class LeaseManager:
             txn.drop_node(node)
             collect(txn, node)
 
-        await self._metadata.update(change, reclaim=True)
-        if gc is not None:
-            await gc.run(wait=True)
+        return deletion(self._metadata, change, gc)
 
-    async def add_resource(self, *, id: str, resource: Resource) -> None:
+    @deferred
+    def add_resource(self, *, id: str, resource: Resource) -> Deferred[None]:
         namespace = call.namespace()
         target = node_of(resource, namespace)
 
@@ -126,9 +131,10 @@ class LeaseManager:
             _existing(txn, namespace, id)
             txn.add_edge(Node(LEASE, namespace, id), Edge(target))
 
-        await self._metadata.update(change)
+        return self._metadata.start_update(change)
 
-    async def delete_resource(self, *, id: str, resource: Resource) -> None:
+    @deferred
+    def delete_resource(self, *, id: str, resource: Resource) -> Deferred[None]:
         namespace = call.namespace()
         target = node_of(resource, namespace)
 
@@ -136,7 +142,7 @@ class LeaseManager:
             _existing(txn, namespace, id)
             txn.remove_edge(Node(LEASE, namespace, id), Edge(target))
 
-        await self._metadata.update(change, reclaim=True)
+        return self._metadata.start_update(change, reclaim=True)
 
     @inline
     def list_resources(self, *, id: str) -> ResourceList:

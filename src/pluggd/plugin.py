@@ -277,9 +277,12 @@ DEFERRED_ATTRIBUTE = "__pluggd_deferred__"
 
 
 def deferred(
-    function: Callable[Concatenate[S, P], Deferred[T]],
+    function: Callable[Concatenate[S, P], Deferred[T] | CoroutineType[Any, Any, T]],
 ) -> Callable[Concatenate[S, P], CoroutineType[Any, Any, T]]:
     """Make a plain function that returns a `Deferred` a service method.
+
+    Or a coroutine, when it turns out that there is more to wait for: that is run as if
+    the method were an async one.
 
     For methods whose work is done elsewhere, together with that of others. The server
     calls the function itself, as an `inline` one and under the same conditions, in
@@ -290,7 +293,8 @@ def deferred(
 
     @functools.wraps(function)
     async def face(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await function(self, *args, **kwargs).wait()
+        outcome = function(self, *args, **kwargs)
+        return await (outcome.wait() if isinstance(outcome, Deferred) else outcome)
 
     setattr(face, DEFERRED_ATTRIBUTE, function)
     return face  # type: ignore[return-value]  # mypy has no name for what async def makes

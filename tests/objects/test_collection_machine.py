@@ -22,15 +22,9 @@ from hypothesis.stateful import (
     rule,
 )
 
+from pluggd.objects import rows
 from pluggd.objects.mark import mark
-from pluggd.objects.tables import (
-    CANDIDATES,
-    EDGES_OUT,
-    EXPIRY,
-    GAINED,
-    NODE_IDS,
-    NODES,
-)
+from pluggd.objects.tables import CANDIDATES, GRAPH
 from pluggd.objects.transaction import ObjectTransaction
 from pluggd.services.metadata import (
     FOREVER,
@@ -178,8 +172,9 @@ class Collection(RuleBasedStateMachine):
 
         assert trio.run(collect) == len(expected)
         assert sorted(self.removed) == sorted(expected)
-        sizes = self.store.kv.table_sizes()
-        assert sizes[CANDIDATES] == sizes[GAINED] == 0
+        kv = self.store.kv
+        assert kv.table_sizes()[CANDIDATES] == 0
+        assert list(kv.seek(GRAPH, rows.GAINED, rows.EXPIRY)) == []
 
     @rule(
         between=st.lists(
@@ -231,15 +226,17 @@ class Collection(RuleBasedStateMachine):
     def both_ends_of_every_edge_are_there_and_no_row_is_left_over(self) -> None:
         kv = self.store.kv
         assert mark(kv, self.now).broken == []
-        connected = {
-            end for key, _ in kv.seek(EDGES_OUT, b"") for end in (key[:8], key[9:])
-        }
-        stored = {key for key, _ in kv.seek(NODES, b"")}
-        assert len(stored) == kv.table_sizes()[NODE_IDS]
+        nodes = [key for key, _ in kv.seek(GRAPH, rows.NODE)]
+        stored = {key[1:] for key in nodes if len(key) == rows.NODE_KEY}
+        edges = {rows.edge(key) for key in nodes if len(key) > rows.NODE_KEY}
+        connected = {end for keeper, _, kept in edges for end in (keeper, kept)}
+        assert 2 * len(edges) == len(nodes) - len(stored)
+        assert stored == {id_ for _, id_ in kv.seek(GRAPH, b"", rows.NAMES_END)}
         assert connected <= stored
         assert len(stored - connected) <= len(self.stated)
         expiring = [one for one in self.stated.values() if one.root_until > 0]
-        assert kv.table_sizes()[EXPIRY] <= len(expiring)
+        expiry = list(kv.seek(GRAPH, rows.EXPIRY, rows.SEQUENCE))
+        assert len(expiry) <= len(expiring)
 
     @invariant()
     def the_mark_reaches_what_the_model_reaches(self) -> None:

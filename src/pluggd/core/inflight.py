@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter_ns
 from typing import Any, Protocol
 
@@ -188,7 +188,8 @@ class InFlight:
         self._host.spawn(lambda: self._run(call))
 
     def defer(self, msgid: int, prepared: Prepared) -> None:
-        """Call a deferred method, and answer when its outcome is there.
+        """Call a deferred method, and answer when its outcome is there; one that returns
+        a coroutine goes on as a task.
 
         Raises the PluggdError to answer with, and what the method raises.
         """
@@ -196,9 +197,19 @@ class InFlight:
         method = prepared.method
         token = current_call.set(prepared.call)
         try:
-            deferred: Deferred[Any] = method.function(**prepared.arguments)
+            deferred: Deferred[Any] | Coroutine[Any, Any, Any] = method.function(
+                **prepared.arguments
+            )
         finally:
             current_call.reset(token)
+        if isinstance(deferred, Coroutine):
+            rest = deferred
+            try:
+                self.start(msgid, prepared, [], Unfinished(lambda: rest))
+            except BaseException:
+                rest.close()
+                raise
+            return
         call = DeferredCall(self, msgid, method, self._statistics.turn)
         self._enter(call)
         deferred.then(call.done)

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 
 from pluggd.errors import DataLoss, FailedPrecondition
 from pluggd.objects.kv import KV
+from pluggd.objects.migrations import gather_graph
 
 SCHEMA_TABLE = "schema"
 _VERSION = b"version"
 
 Migration = Callable[[KV], None]
 
-MIGRATIONS: Sequence[Migration] = ()
+MIGRATIONS: Sequence[Migration] = (gather_graph,)
 """In order; never edited after a release. Each has a test of its own."""
 
 FIRST = 1

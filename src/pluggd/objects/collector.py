@@ -266,9 +266,9 @@ def _take(sweep: Sweep, part: MarkResult, txn: ObjectTransaction) -> Step:
 
 
 def _candidates(view: ObjectView) -> deque[bytes]:
-    keys = [key for key, _ in view.graph.candidates(_ALL)]
-    keys += view.graph.expired()
-    return deque(dict.fromkeys(key[8:] for key in keys))
+    ids = [key[8:] for key, _ in view.graph.candidates(_ALL)]
+    ids += [id_ for _, id_ in view.graph.expired()]
+    return deque(dict.fromkeys(ids))
 
 
 def _removed(node: Node) -> Removed:

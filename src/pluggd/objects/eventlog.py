@@ -14,11 +14,12 @@ from itertools import islice
 
 from pluggd.model.record import encode
 from pluggd.model.types import Any
+from pluggd.objects import rows
 from pluggd.objects.kv import KV, ReadKV
-from pluggd.objects.tables import EVENTS, STATE
+from pluggd.objects.tables import EVENTS, GRAPH
 from pluggd.services.envelope import Envelope
 
-_LAST = b"last_event"
+_LAST = rows.STATE + b"last_event"
 
 
 def _number(key: bytes) -> int:
@@ -34,7 +35,7 @@ def last_event(kv: ReadKV) -> int:
     pair = kv.last(EVENTS)
     if pair is not None:
         return _number(pair[0])
-    return _number(kv.get(STATE, _LAST) or b"")
+    return _number(kv.get(GRAPH, _LAST) or b"")
 
 
 def event_bounds(kv: ReadKV) -> tuple[int, int]:
@@ -80,7 +81,7 @@ def append_event(
 
 def trim_events(kv: KV, before: int) -> int:
     """Remove the events with a number below `before`; how many."""
-    kv.put(STATE, _LAST, _key(last_event(kv)))
+    kv.put(GRAPH, _LAST, _key(last_event(kv)))
     count = 0
     while batch := [
         key for key, _ in islice(kv.seek(EVENTS, _key(0), _key(before)), 1000)

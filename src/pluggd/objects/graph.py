@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from pluggd.errors import NotFound
-from pluggd.objects import keys
+from pluggd.objects import keys, rows
 from pluggd.objects.graph_view import (
     ADDED,
     BACK,
@@ -27,19 +27,8 @@ from pluggd.objects.graph_view import (
     pack_row,
 )
 from pluggd.objects.kv import KV
-from pluggd.objects.tables import (
-    CANDIDATES,
-    EDGES_IN,
-    EDGES_OUT,
-    EXPIRY,
-    GAINED,
-    NODE_IDS,
-    NODES,
-    STATE,
-)
+from pluggd.objects.tables import CANDIDATES, GRAPH
 from pluggd.services.metadata import FOREVER, NEVER, Edge, Node
-
-_NEXT_ID = b"node_id"
 
 
 class Graph(GraphView):
@@ -90,7 +79,7 @@ class Graph(GraphView):
             self._set_expiry(id_, row.root_until, root_until)
         changed = Row(True, flat, root_until, row.key)
         if changed != row:
-            self._kv.put(NODES, id_, pack_row(changed))
+            self._kv.put(GRAPH, rows.NODE + id_, pack_row(changed))
         for keeper, kind, kept in wanted - stated:
             self._put_edge(keeper, kind, kept)
         for keeper, kind, kept in stated - wanted:
@@ -118,21 +107,54 @@ class Graph(GraphView):
         if row is None or not row.exists:
             return
         self.released = True
-        stated = [*self._declared(id_), *self._declared(id_, ADDED)]
-        for target, _ in list(self.targets(id_)):
-            self._release(target)
+        kept, back, others = self._ends(id_)
+        for key in kept:
+            self._release(key[rows.OTHER :])
         self._set_expiry(id_, row.root_until, NEVER)
-        self._kv.put(NODES, id_, pack_row(Row(False, False, NEVER, row.key)))
-        for keeper, kind, kept in stated:
-            self._delete_edge(keeper, kind, kept)
-        self._forget(id_)
+        stated = [*(key for key in kept if not key[rows.NODE_KEY] & BACK), *back]
+        if others or len(stated) < len(kept) + len(back):
+            # Its id and its row are for those who name it.
+            gone = Row(False, False, NEVER, row.key)
+            self._kv.put(GRAPH, rows.NODE + id_, pack_row(gone))
+        else:
+            self._remove_row(id_, row)
+        for key in stated:
+            self._kv.delete(GRAPH, key)
+            self._kv.delete(GRAPH, rows.twin(key))
+        for other in {key[rows.OTHER :] for key in stated}:
+            self._forget(other)
+
+    def _ends(self, id_: bytes) -> tuple[list[bytes], list[bytes], bool]:
+        """What is stored of edges at this node, without walking over its many keepers.
+
+        The keys of edges by which it keeps others; of those by which it is kept and that
+        it stated itself; and whether there are more.
+        """
+        kept: list[bytes] = []
+        back: list[bytes] = []
+        others = False
+        low = 0
+        while True:
+            for key, _ in self._kv.seek(GRAPH, *rows.edges_range(id_, low)):
+                kind = key[rows.NODE_KEY]
+                if kind & rows.OUT:
+                    kept.append(key)
+                elif kind & BACK:
+                    back.append(key)
+                else:
+                    # Those of one range all state it, and may be thousands.
+                    others = True
+                    low = (kind | STRUCTURAL) + 1
+                    break
+            else:
+                return kept, back, others
 
     def add_edge(self, node: Node, edge: Edge) -> None:
         if not self.has_node(node):
             raise NotFound(f'{node.type} "{node.name}": not found')
         keeper, kind, kept = self._edge(self._intern(node), edge)
         kind |= ADDED
-        if self._kv.get(EDGES_OUT, keeper + bytes((kind,)) + kept) is None:
+        if self._kv.get(GRAPH, rows.out(keeper, kind, kept)) is None:
             self._put_edge(keeper, kind, kept)
 
     def remove_edge(self, node: Node, edge: Edge) -> None:
@@ -161,14 +183,14 @@ class Graph(GraphView):
         self._created.clear()
         if self.gained and self.watched():
             for id_ in self.gained:
-                self._kv.put(GAINED, id_, b"")
+                self._kv.put(GRAPH, rows.GAINED + id_, b"")
 
     # --- for the collector
 
     def begin_collection(self) -> int:
         """Open a new generation; its number. Older candidates are this collection's."""
         self._generation = generation = self.generation() + 1
-        self._kv.put(STATE, GENERATION, number(generation))
+        self._kv.put(GRAPH, GENERATION, number(generation))
         return generation
 
     def queue(
@@ -185,18 +207,19 @@ class Graph(GraphView):
         self._kv.put(CANDIDATES, number(generation) + id_, number(since))
 
     def watch(self, on: bool) -> None:
-        """From now on keep in GAINED what gains support; or no longer."""
+        """From now on keep in rows what gains support; or no longer."""
         if on:
-            self._kv.put(STATE, WATCHED, b"")
+            self._kv.put(GRAPH, WATCHED, b"")
         else:
-            self._kv.delete(STATE, WATCHED)
+            self._kv.delete(GRAPH, WATCHED)
 
     def take_gained(self, limit: int) -> list[bytes]:
         """Up to `limit` of the nodes that gained support since `watch`, each once."""
-        taken = [key for key, _ in islice(self._kv.seek(GAINED, b""), limit)]
+        found = self._kv.seek(GRAPH, rows.GAINED, rows.EXPIRY)
+        taken = [key for key, _ in islice(found, limit)]
         for key in taken:
-            self._kv.delete(GAINED, key)
-        return taken
+            self._kv.delete(GRAPH, key)
+        return [key[1:] for key in taken]
 
     def queue_targets(self, id_: bytes) -> None:
         for target, _ in list(self.targets(id_)):
@@ -205,17 +228,16 @@ class Graph(GraphView):
     def unqueue(self, key: bytes) -> None:
         self._kv.delete(CANDIDATES, key)
 
-    def expire(self, key: bytes) -> None:
-        """Turn an entry of the expiry table into a candidate."""
-        self._kv.delete(EXPIRY, key)
-        since = int.from_bytes(key[:8], "big")
-        self.queue(key[8:], self.release_generation, since)
+    def expire(self, key: bytes, id_: bytes) -> None:
+        """Turn an entry of `expired` into a candidate."""
+        self._kv.delete(GRAPH, key)
+        since = int.from_bytes(key[1:9], "big")
+        self.queue(id_, self.release_generation, since)
 
     def complete_edge(self, keeper: bytes, kind: int, kept: bytes) -> None:
         """Restore the other end of an edge of which only one end is stored."""
-        middle = bytes((kind,))
-        out = self._kv.get(EDGES_OUT, keeper + middle + kept) is not None
-        into = self._kv.get(EDGES_IN, kept + middle + keeper) is not None
+        out = self._kv.get(GRAPH, rows.out(keeper, kind, kept)) is not None
+        into = self._kv.get(GRAPH, rows.into(keeper, kind, kept)) is not None
         if out != into:
             self._put_edge(keeper, kind, kept)
 
@@ -228,14 +250,16 @@ class Graph(GraphView):
     def _make(self, node: Node, exists: bool, flat: bool, root_until: int) -> bytes:
         """Give a node its id and its row; it must not have them."""
         if self._last_id is None:
-            self._last_id = int.from_bytes(self._kv.get(STATE, _NEXT_ID) or b"", "big")
+            self._last_id = int.from_bytes(
+                self._kv.get(GRAPH, rows.LAST_ID) or b"", "big"
+            )
         self._last_id += 1
         id_ = number(self._last_id)
-        self._kv.put(STATE, _NEXT_ID, id_)
+        self._kv.put(GRAPH, rows.LAST_ID, id_)
         front = keys.prefix(node.type, node.namespace)
         row = Row(exists, flat, root_until, front + keys.encode_name(node.name))
-        self._kv.put(NODES, id_, pack_row(row))
-        keys.put(self._kv, NODE_IDS, front, node.name, id_)
+        self._kv.put(GRAPH, rows.NODE + id_, pack_row(row))
+        keys.put(self._kv, GRAPH, front, node.name, id_)
         return id_
 
     def _forget(self, id_: bytes) -> None:
@@ -243,15 +267,15 @@ class Graph(GraphView):
         row = self.row(id_)
         if row is None or row.exists:
             return
-        for _ in self.targets(id_):
+        for _ in self._kv.seek(GRAPH, *rows.edges_range(id_)):
             return
-        for _ in self.keepers(id_):
-            return
+        self._remove_row(id_, row)
+
+    def _remove_row(self, id_: bytes, row: Row) -> None:
         node = row.node
-        self._kv.delete(NODES, id_)
-        keys.delete(
-            self._kv, NODE_IDS, keys.prefix(node.type, node.namespace), node.name
-        )
+        self._kv.delete(GRAPH, rows.NODE + id_)
+        front = keys.prefix(node.type, node.namespace)
+        keys.delete(self._kv, GRAPH, front, node.name)
 
     def _must_row(self, id_: bytes) -> Row:
         row = self.row(id_)
@@ -270,16 +294,11 @@ class Graph(GraphView):
 
     def _declared(self, id_: bytes, added: int = 0) -> list[tuple[bytes, int, bytes]]:
         """The edges that this node stated: by `set_node`, or (ADDED) by `add_edge`."""
-        low, middle, high = (
-            id_ + bytes((kind,)) for kind in (added, added | BACK, added + ADDED)
-        )
-        found = [
-            (id_, key[8], key[9:]) for key, _ in self._kv.seek(EDGES_OUT, low, middle)
-        ]
-        found += [
-            (key[9:], key[8], id_) for key, _ in self._kv.seek(EDGES_IN, middle, high)
-        ]
-        return found
+        out = rows.out_range(id_, added, added | BACK)
+        into = rows.into_range(id_, added | BACK, added + ADDED)
+        found = [key for key, _ in self._kv.seek(GRAPH, *out)]
+        found += [key for key, _ in self._kv.seek(GRAPH, *into)]
+        return [rows.edge(key) for key in found]
 
     def _restate(self, id_: bytes, row: Row, root_until: int, flat: bool) -> None:
         """An existing node says something else about itself."""
@@ -297,14 +316,12 @@ class Graph(GraphView):
 
     def _put_edge(self, keeper: bytes, kind: int, kept: bytes) -> None:
         self.gained.add(kept)
-        middle = bytes((kind,))
-        self._kv.put(EDGES_OUT, keeper + middle + kept, b"")
-        self._kv.put(EDGES_IN, kept + middle + keeper, b"")
+        self._kv.put(GRAPH, rows.out(keeper, kind, kept), b"")
+        self._kv.put(GRAPH, rows.into(keeper, kind, kept), b"")
 
     def _delete_edge(self, keeper: bytes, kind: int, kept: bytes) -> bool:
-        middle = bytes((kind,))
-        self._kv.delete(EDGES_IN, kept + middle + keeper)
-        there = self._kv.delete(EDGES_OUT, keeper + middle + kept)
+        self._kv.delete(GRAPH, rows.into(keeper, kind, kept))
+        there = self._kv.delete(GRAPH, rows.out(keeper, kind, kept))
         for end in {keeper, kept}:
             self._forget(end)
         return there
@@ -322,6 +339,6 @@ class Graph(GraphView):
 
     def _set_expiry(self, id_: bytes, before: int, after: int) -> None:
         if before > 0:
-            self._kv.delete(EXPIRY, number(before) + id_)
+            self._kv.delete(GRAPH, rows.EXPIRY + number(before) + id_)
         if after > 0:
-            self._kv.put(EXPIRY, number(after) + id_, b"")
+            self._kv.put(GRAPH, rows.EXPIRY + number(after) + id_, b"")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading nodes and edges: what exists, what keeps what, from both ends.
 
-Nodes have small ids, and an edge is two rows of 17 bytes. A node that others
+Nodes have small ids, and an edge is two rows of 18 bytes. A node that others
 refer to before it exists (or after it is gone) has an id and a row that says so;
 the row goes with its last edge. An edge runs from the keeper to the kept one,
 whoever stated it, so following rows never needs to know about back references.
@@ -14,17 +14,9 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from pluggd.objects import keys
+from pluggd.objects import keys, rows
 from pluggd.objects.kv import ReadKV
-from pluggd.objects.tables import (
-    CANDIDATES,
-    EDGES_IN,
-    EDGES_OUT,
-    EXPIRY,
-    NODE_IDS,
-    NODES,
-    STATE,
-)
+from pluggd.objects.tables import CANDIDATES, GRAPH
 from pluggd.services.metadata import FOREVER, NEVER, Edge, Node
 
 STRUCTURAL = 1
@@ -36,9 +28,8 @@ one range of keys hold what `set_node` replaces."""
 _EXISTS = 1
 _FLAT = 2
 _ROW = Struct(">Bq")
-GENERATION = b"generation"
-WATCHED = b"watched"
-"""Keys in STATE."""
+GENERATION = rows.STATE + b"generation"
+WATCHED = rows.STATE + b"watched"
 
 
 class Row(NamedTuple):
@@ -73,11 +64,6 @@ def unpack_row(data: bytes) -> Row:
     )
 
 
-def next_key(key: bytes) -> bytes:
-    """The least key greater than all that begin with this id or number."""
-    return (int.from_bytes(key, "big") + 1).to_bytes(len(key), "big")
-
-
 def number(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
@@ -91,10 +77,10 @@ class GraphView:
 
     def id_of(self, node: Node) -> bytes | None:
         front = keys.prefix(node.type, node.namespace)
-        return keys.get(self._reader, NODE_IDS, front, node.name)
+        return keys.get(self._reader, GRAPH, front, node.name)
 
     def row(self, id_: bytes) -> Row | None:
-        data = self._reader.get(NODES, id_)
+        data = self._reader.get(GRAPH, rows.NODE + id_)
         return None if data is None else unpack_row(data)
 
     def has_node(self, node: Node) -> bool:
@@ -104,10 +90,10 @@ class GraphView:
 
     def nodes(self, type_prefix: str, namespace: str) -> Iterator[Node]:
         front = keys.encode_name(type_prefix)
-        for type_ in keys.first_parts(self._reader, NODE_IDS, front):
+        for type_ in keys.first_parts(self._reader, GRAPH, front, rows.NAMES_END):
             whole = type_prefix + type_
             for name, id_ in keys.scan(
-                self._reader, NODE_IDS, keys.prefix(whole, namespace)
+                self._reader, GRAPH, keys.prefix(whole, namespace)
             ):
                 row = self.row(id_)
                 if row is not None and row.exists:
@@ -119,10 +105,11 @@ class GraphView:
         if id_ is None:
             return []
         found: set[tuple[bytes, bool, bool]] = set()
-        for table, back in ((EDGES_OUT, False), (EDGES_IN, True)):
-            for key, _ in self._reader.seek(table, id_, next_key(id_)):
-                kind = key[8]
-                row = self.row(key[9:]) if bool(kind & BACK) is back else None
+        for ends, back in ((rows.out_range, False), (rows.into_range, True)):
+            for key, _ in self._reader.seek(GRAPH, *ends(id_)):
+                kind = key[rows.NODE_KEY]
+                own = bool(kind & BACK) is back
+                row = self.row(key[rows.OTHER :]) if own else None
                 if row is not None:
                     found.add((row.key, back, bool(kind & STRUCTURAL)))
         return [
@@ -132,34 +119,35 @@ class GraphView:
 
     def targets(self, id_: bytes) -> Iterator[tuple[bytes, int]]:
         """Ids of what this node keeps, and the edges' kinds."""
-        for key, _ in self._reader.seek(EDGES_OUT, id_, next_key(id_)):
-            yield key[9:], key[8]
+        for key, _ in self._reader.seek(GRAPH, *rows.out_range(id_)):
+            yield key[rows.OTHER :], key[rows.NODE_KEY] ^ rows.OUT
 
     def keepers(
         self, id_: bytes, after: bytes = b""
     ) -> Iterator[tuple[bytes, bytes, int]]:
         """Key, id and kind of what keeps this node; from beyond the key `after`."""
-        start = after + b"\0" if after else id_
-        for key, _ in self._reader.seek(EDGES_IN, start, next_key(id_)):
-            yield key, key[9:], key[8]
+        start, stop = rows.into_range(id_)
+        for key, _ in self._reader.seek(GRAPH, after + b"\0" if after else start, stop):
+            yield key, key[rows.OTHER :], key[rows.NODE_KEY]
 
     def generation(self) -> int:
         """The number of collections begun; candidates carry the one they fell into."""
-        return int.from_bytes(self._reader.get(STATE, GENERATION) or b"", "big")
+        return int.from_bytes(self._reader.get(GRAPH, GENERATION) or b"", "big")
 
     def watched(self) -> bool:
         """Whether a collection pauses in the middle."""
-        return self._reader.get(STATE, WATCHED) is not None
+        return self._reader.get(GRAPH, WATCHED) is not None
 
     def next_expiry(self) -> int | None:
-        for key, _ in self._reader.seek(EXPIRY, b""):
-            return int.from_bytes(key[:8], "big")
+        for key, _ in self._reader.seek(GRAPH, rows.EXPIRY, rows.SEQUENCE):
+            return int.from_bytes(key[1:9], "big")
         return None
 
-    def expired(self) -> Iterator[bytes]:
-        """Keys of the expiry table whose time has come; the id is `key[8:]`."""
-        for key, _ in self._reader.seek(EXPIRY, b"", number(self.now + 1)):
-            yield key
+    def expired(self) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and ids of what has a time that has come."""
+        stop = rows.EXPIRY + number(self.now + 1)
+        for key, _ in self._reader.seek(GRAPH, rows.EXPIRY, stop):
+            yield key, key[9:]
 
     def candidates(self, before: int) -> Iterator[tuple[bytes, int]]:
         """Keys of the candidates of generations below this, the id is `key[8:]`, and

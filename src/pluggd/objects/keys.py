@@ -134,10 +134,12 @@ def _successor(run: bytes) -> bytes:
     return run[:-1] + bytes((run[-1] + 1,))
 
 
-def first_parts(kv: ReadKV, table: str, front: bytes = b"") -> Iterator[str]:
-    """The distinct parts that follow `front` in the keys of a table, in byte order."""
+def first_parts(
+    kv: ReadKV, table: str, front: bytes = b"", stop: bytes | None = None
+) -> Iterator[str]:
+    """The distinct parts that follow `front` in the keys below `stop`, in byte order."""
     start = front
-    while pair := next(iter(kv.seek(table, start)), None):
+    while pair := next(iter(kv.seek(table, start, stop)), None):
         stored_key = pair[0]
         if not stored_key.startswith(front):
             return

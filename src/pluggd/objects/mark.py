@@ -11,10 +11,11 @@ row and one byte of memory per id. Its result is a list of suspects, not a verdi
 from __future__ import annotations
 
 from pluggd.model.record import Record
+from pluggd.objects import rows
 from pluggd.objects.graph import Graph
-from pluggd.objects.graph_view import STRUCTURAL, Row, next_key, unpack_row
+from pluggd.objects.graph_view import STRUCTURAL, Row, unpack_row
 from pluggd.objects.kv import ReadKV
-from pluggd.objects.tables import EDGES_IN, EDGES_OUT, NODES
+from pluggd.objects.tables import GRAPH
 
 _FLAT = 1
 _FULL = 2
@@ -24,7 +25,7 @@ class MarkResult(Record, frozen=True):
     """What a mark found; `encode` and `decode` carry it between processes.
 
     unreached: ids of existing nodes that no root reaches.
-    broken: keys of EDGES_OUT whose edge is missing there or in EDGES_IN.
+    broken: keys of edges (`rows.py`) whose other end is missing.
     reached: how many are.
     """
 
@@ -35,16 +36,22 @@ class MarkResult(Record, frozen=True):
 
 def mark(kv: ReadKV, now: int) -> MarkResult:
     """Mark from the roots of this state and compare the two ends of every edge."""
-    last = kv.last(NODES)
-    size = 0 if last is None else int.from_bytes(last[0], "big") + 1
+    size = int.from_bytes(kv.get(GRAPH, rows.LAST_ID) or b"", "big") + 1
     marks = bytearray(size)
     flat = bytearray(size)
     existing = bytearray(size)
     stack: list[tuple[bytes, int]] = []
-    for id_, data in kv.seek(NODES, b""):
+    broken: list[bytes] = []
+    for key, data in kv.seek(GRAPH, rows.NODE):
+        if len(key) != rows.NODE_KEY:
+            twin = rows.twin(key)
+            if kv.get(GRAPH, twin) is None:
+                broken.append(key)
+            continue
         row: Row = unpack_row(data)
         if not row.exists:
             continue
+        id_ = key[1:]
         number = int.from_bytes(id_, "big")
         existing[number] = 1
         flat[number] = row.flat
@@ -57,13 +64,14 @@ def mark(kv: ReadKV, now: int) -> MarkResult:
         if marks[number] > strength:
             continue
         below = _FLAT if flat[number] else strength
-        for key, _ in kv.seek(EDGES_OUT, id_, next_key(id_)):
-            if strength == _FLAT and not key[8] & STRUCTURAL:
+        for key, _ in kv.seek(GRAPH, *rows.out_range(id_)):
+            if strength == _FLAT and not key[rows.NODE_KEY] & STRUCTURAL:
                 continue
-            kept = int.from_bytes(key[9:], "big")
+            other = key[rows.OTHER :]
+            kept = int.from_bytes(other, "big")
             if kept < size and existing[kept] and marks[kept] < below:
                 marks[kept] = below
-                stack.append((key[9:], below))
+                stack.append((other, below))
     unreached = [
         number.to_bytes(8, "big")
         for number in range(size)
@@ -71,22 +79,9 @@ def mark(kv: ReadKV, now: int) -> MarkResult:
     ]
     return MarkResult(
         unreached=unreached,
-        broken=_broken(kv),
+        broken=broken,
         reached=sum(existing) - len(unreached),
     )
-
-
-def _broken(kv: ReadKV) -> list[bytes]:
-    broken = [
-        key
-        for key, _ in kv.seek(EDGES_OUT, b"")
-        if kv.get(EDGES_IN, key[9:] + key[8:9] + key[:8]) is None
-    ]
-    for key, _ in kv.seek(EDGES_IN, b""):
-        twin = key[9:] + key[8:9] + key[:8]
-        if kv.get(EDGES_OUT, twin) is None:
-            broken.append(twin)
-    return broken
 
 
 def repair(graph: Graph, edge: bytes) -> None:
@@ -95,4 +90,4 @@ def repair(graph: Graph, edge: bytes) -> None:
     Completed rather than removed: an edge too many keeps garbage, one too few loses
     data.
     """
-    graph.complete_edge(edge[:8], edge[8], edge[9:])
+    graph.complete_edge(*rows.edge(edge))

@@ -9,12 +9,15 @@ a deletion waits for. What a record means is the store's matter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import CoroutineType
+from typing import Any
 
+from pluggd.deferred import Deferred
 from pluggd.errors import FailedPrecondition, InvalidArgument
 from pluggd.model.record import encode
 from pluggd.model.references import references
 from pluggd.services.gc import GC, Gc
-from pluggd.services.metadata import Edge, Node
+from pluggd.services.metadata import Edge, Metadata, Node, Transaction
 
 MAX_NAME = 2 << 20
 """Bytes of a name. A page of a listing has at least one record and the name from which
@@ -72,3 +75,21 @@ def sync_policy(sync: bool, find_gc: Callable[[], Gc | None], what: str) -> Gc |
             "running; delete without sync, or enable one: failed precondition"
         )
     return gc
+
+
+def deletion(
+    metadata: Metadata, change: Callable[[Transaction], None], gc: Gc | None
+) -> Deferred[None] | CoroutineType[Any, Any, None]:
+    """Begin a deletion, for a `deferred` method to return; and, with a policy, a
+    collection after it, which is waited for."""
+    if gc is None:
+        return metadata.start_update(change, reclaim=True)
+    # mypy has no name for what `async def` makes.
+    return _delete_and_collect(metadata, change, gc)  # type: ignore[return-value]
+
+
+async def _delete_and_collect(
+    metadata: Metadata, change: Callable[[Transaction], None], gc: Gc
+) -> None:
+    await metadata.update(change, reclaim=True)
+    await gc.run(wait=True)

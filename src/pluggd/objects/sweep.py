@@ -144,8 +144,8 @@ class Sweep:
         del step
         graph = txn.writable_graph
         while block := list(islice(graph.expired(), _BLOCK)):
-            for key in block:
-                graph.expire(key)
+            for key, id_ in block:
+                graph.expire(key, id_)
             if perf_counter_ns() > deadline:
                 return False
         return True

@@ -14,11 +14,11 @@ from typing import Any, NoReturn, TypeVar
 
 from pluggd.errors import FailedPrecondition, NotFound
 from pluggd.model.record import encode
-from pluggd.objects import eventlog, keys
+from pluggd.objects import eventlog, keys, rows
 from pluggd.objects.graph import Graph
 from pluggd.objects.graph_view import GraphView
 from pluggd.objects.kv import KV, ReadKV
-from pluggd.objects.tables import NAMESPACES, SEQUENCES
+from pluggd.objects.tables import GRAPH, NAMESPACES
 from pluggd.services import call
 from pluggd.services.metadata import LEASE, NEVER, Edge, Node
 from pluggd.services.namespaces import Namespace
@@ -160,10 +160,10 @@ class ObjectTransaction(ObjectView):
         return keys.delete(self._kv, table, keys.prefix(namespace), name)
 
     def sequence(self, namespace: str, name: str) -> int:
-        front = keys.prefix(namespace)
-        last = keys.get(self._kv, SEQUENCES, front, name) or b""
+        front = rows.SEQUENCE + keys.prefix(namespace)
+        last = keys.get(self._kv, GRAPH, front, name) or b""
         number = int.from_bytes(last, "big") + 1
-        keys.put(self._kv, SEQUENCES, front, name, number.to_bytes(8, "big"))
+        keys.put(self._kv, GRAPH, front, name, number.to_bytes(8, "big"))
         return number
 
     def set_node(

@@ -29,6 +29,7 @@ from pluggd.errors import (
     InvalidArgument,
     Unavailable,
 )
+from pluggd.metastore.schema import MIGRATIONS
 from pluggd.objects.tables import TABLES
 from pluggd.objects.transaction import ObjectTransaction
 from pluggd.services.call import namespace, using
@@ -474,10 +475,10 @@ async def test_a_short_file_that_lacks_nothing_is_accepted(tmp_path: Path) -> No
 
 async def test_a_newer_schema_stops_the_start(tmp_path: Path) -> None:
     newer = Environment(tmp_path / "meta", 1 << 30)
-    newer.prepare(TABLES, [lambda _: None])
+    newer.prepare(TABLES, [*MIGRATIONS, lambda _: None])
     newer.close()
     with pytest.RaisesGroup(
-        pytest.RaisesExc(FailedPrecondition, match="version 2.*up to 1")
+        pytest.RaisesExc(FailedPrecondition, match="version 3.*up to 2")
     ):
         async with hosted(tmp_path):
             pass

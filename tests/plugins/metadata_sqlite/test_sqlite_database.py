@@ -24,6 +24,7 @@ from pluggd.errors import (
     InvalidArgument,
     ResourceExhausted,
 )
+from pluggd.metastore.schema import MIGRATIONS
 from pluggd.objects.kv import KV
 from pluggd.objects.tables import TABLES
 from pluggd.services.metadata import Transaction, View
@@ -230,10 +231,10 @@ def test_a_database_that_was_cut_off_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     newer = Database(tmp_path)
-    newer.prepare([], [lambda _: None])
+    newer.prepare([], [*MIGRATIONS, lambda _: None])
     newer.close()
     older = Database(tmp_path)
-    with pytest.raises(FailedPrecondition, match=r"version 2, .*up to 1"):
+    with pytest.raises(FailedPrecondition, match=r"version 3, .*up to 2"):
         older.prepare([])
     older.close()
 
