@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help venv demo test check lint bench format docs constraints versions clean
+.PHONY: help venv demo test check lint bench format docs api constraints versions clean
 
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ format: venv ## put the code in form
 docs: venv ## write the generated parts of the documentation anew
 	$(BIN)/python -m pluggd.core.rpcdoc > docs/rpc.md.new && mv docs/rpc.md.new docs/rpc.md
 	$(BIN)/pluggd config default > config.toml.new && mv config.toml.new config.toml
+
+api: venv ## take up what was added to the interfaces as promised (tests/api)
+	@$(BIN)/python scripts/api_snapshot.py
 
 constraints: venv ## write constraints.txt from what is installed
 	@$(BIN)/python scripts/constraints.py

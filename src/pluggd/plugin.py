@@ -51,6 +51,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 import pluggy
 
 from pluggd.deferred import Deferred as Deferred
+from pluggd.model.api import API as API
 from pluggd.model.figures import Figure
 from pluggd.model.record import Encoded, Record
 from pluggd.model.types import Platform
@@ -202,6 +203,9 @@ class Registration(Generic[T, C]):
     decorates: it provides its kind over another provider, which it gets from
         `Context.decorated`. It starts only when [decorate] names it; then whoever uses
         the kind gets this one, and nothing else of the kind while it does not work.
+    api: the plugin API that it was written for, as `pluggd.plugin.API` was then; a
+        daemon with an older one refuses it, one that deprecates it says so. "" for
+        whatever there is.
     """
 
     provides: Kind[T]
@@ -215,6 +219,7 @@ class Registration(Generic[T, C]):
     live: tuple[str, ...] = ()
     alternative: bool = False
     decorates: bool = False
+    api: str = ""
 
     @property
     def uri(self) -> str:

@@ -206,7 +206,7 @@ async def test_a_plugin_that_never_returns_from_start_fails_at_its_deadline(
     before = trio.current_time()
     async with daemon_with(tmp_path, body, config={"start_deadline": 7}) as running:
         assert 6.9 < trio.current_time() - before < 8.1
-        assert info(running).reason == "start did not return within 7 s"
+        assert info(running).reason.startswith("start did not return within 7 s (")
         assert info(running).code == "deadline_exceeded"
 
 
@@ -221,7 +221,7 @@ async def test_a_plugin_that_never_returns_from_stop_fails_at_its_deadline(
     """
     async with daemon_with(tmp_path, body, config={"stop_deadline": 3}) as running:
         pass
-    assert info(running).reason == "stop did not end within 3 s"
+    assert info(running).reason.startswith("stop did not end within 3 s (")
     assert running.status("test.aaa.v1.x") == "stopped"
 
 
@@ -242,7 +242,7 @@ async def test_a_plugin_that_swallows_cancellation_is_left_behind(
     """
     config = {"start_deadline": 0.05}
     async with daemon_with(tmp_path, body, config=config) as running:
-        assert info(running).reason == (
+        assert info(running).reason.startswith(
             "start did not return within 0.05 s and ignores being cancelled"
         )
         row = next(

@@ -21,6 +21,7 @@ from pluggd.core.config_files import ConfigError, Key, Sources
 from pluggd.core.discovery import Found
 from pluggd.core.settings import Settings, short_kind
 from pluggd.errors import InvalidArgument
+from pluggd.model.api import judge
 from pluggd.model.record import Record, convert
 from pluggd.wire.limits import NATIVE_DEPTH
 
@@ -103,6 +104,7 @@ def configure(
         ]
     else:
         problems += unknown
+    warnings += _deprecated(known.values())
     if problems:
         raise ConfigError(problems)
     root = Path(settings.root).absolute() if settings.root else paths.default_root()
@@ -119,6 +121,17 @@ def configure(
             ]
         )
     return Configuration(settings, root, state, address, records, warnings, sources)
+
+
+def _deprecated(found: Iterable[Found]) -> list[str]:
+    return [
+        f"plugin {one.uri} ({one.path}) {warning}"
+        for one in found
+        if one.registration is not None
+        and one.failure is None
+        and one.registration.api
+        and (warning := judge(one.registration.api))
+    ]
 
 
 def check(

@@ -31,6 +31,7 @@ import pluggy
 from pluggd.core.arguments import arguments_of
 from pluggd.core.failure import Failure, failure_of
 from pluggd.errors import InvalidArgument, PluggdError
+from pluggd.model.api import judge
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import Record
 from pluggd.plugin import ENTRY_POINT_GROUP, PROJECT, PluggdSpec, Registration
@@ -364,6 +365,14 @@ def _validate(registration: Registration[Any, Any]) -> None:
     except InvalidArgument as error:
         raise InvalidArgument(f"id: {error.message}") from None
     given: dict[str, Any] = vars(registration)
+    # First: what else is wrong may be so because of it.
+    if given["api"]:
+        try:
+            judge(str(given["api"]))
+        except InvalidArgument as error:
+            raise InvalidArgument(
+                f"plugin {registration.uri} {error.message}"
+            ) from None
     for field in ("requires", "wants"):
         if not isinstance(given[field], (tuple, list)):
             raise InvalidArgument(

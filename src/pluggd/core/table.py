@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from pluggd.core.arguments import did_you_mean
@@ -113,6 +114,16 @@ class Row:
         )
 
 
+def _with_file(row: Row, status: Status, reason: str) -> str:
+    """The reason, and which file of an operator's is meant if it does not say so."""
+    path = row.found.path
+    if status not in (Status.FAILED, Status.BLOCKED) or row.found.origin != str(
+        PurePath(path).parent
+    ):
+        return reason
+    return reason if path in reason else f"{reason} ({path})"
+
+
 class Table:
     """All rows, in order of start; those that never get a turn come last, by URI.
 
@@ -137,7 +148,7 @@ class Table:
             row.state,
             status,
             now=time.time_ns(),
-            reason=reason,
+            reason=_with_file(row, status, reason),
             code=code,
             causes=causes,
         )

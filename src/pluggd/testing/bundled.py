@@ -23,13 +23,16 @@ T = TypeVar("T")
 
 
 def bundled_registration(kind: Kind[T]) -> Registration[T, Any]:
-    """The registration of the bundled plugin that provides a kind, the first by id.
-    Raises NotFound."""
+    """The registration of the bundled plugin that provides a kind when nothing is
+    selected, the first by id. Raises NotFound."""
     found = [
         one.registration
         for source in bundled_sources(bundled_dir())
         for one in examine(source)
-        if one.registration is not None and one.registration.provides.name == kind.name
+        if one.registration is not None
+        and one.registration.provides.name == kind.name
+        and not one.registration.alternative
+        and not one.registration.decorates
     ]
     if not found:
         raise NotFound(f"bundled plugin for {kind}: not found")

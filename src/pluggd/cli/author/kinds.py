@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 import re
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 from pluggd import services
 from pluggd.errors import InvalidArgument
@@ -33,13 +33,15 @@ def known_kinds() -> dict[str, Known]:
     found: dict[str, Known] = {}
     for info in pkgutil.iter_modules(services.__path__):
         module = importlib.import_module(f"{services.__name__}.{info.name}")
-        for constant, value in vars(module).items():
-            if isinstance(value, Kind) and constant.isupper():
-                kind = cast("Kind[Any]", value)
-                place = Known(kind, module.__name__, constant)
-                if kind.interface.__module__ == module.__name__:
-                    found[kind.name] = place
+        members: dict[str, Any] = vars(module)
+        for constant, value in members.items():
+            if _is_kind(value) and value.interface.__module__ == module.__name__:
+                found[value.name] = Known(value, module.__name__, constant)
     return found
+
+
+def _is_kind(value: object) -> TypeGuard[Kind[Any]]:
+    return isinstance(value, Kind)
 
 
 def known(name: str) -> Known | None:

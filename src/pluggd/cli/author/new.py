@@ -20,6 +20,7 @@ from pluggd import __version__
 from pluggd.cli.author.kinds import Known, known, new_name
 from pluggd.cli.author.stubs import WIDTH, stubs
 from pluggd.errors import AlreadyExists, InvalidArgument
+from pluggd.model.api import API
 from pluggd.model.identifiers import validate_identifier
 from pluggd.testing.suites import SUITES, Where
 
@@ -61,7 +62,13 @@ def new_plugin(name: str, kind: str, form: str, directory: Path) -> Made:
     if root.exists():
         raise AlreadyExists(f"{root}: remove it or take another name: already exists")
     served = known(kind)
-    values = {"name": name, "module": module, "form": form, "version": __version__}
+    values = {
+        "name": name,
+        "module": module,
+        "form": form,
+        "version": __version__,
+        "api": API,
+    }
     values |= _of_known(served) if served else _of_new(new_name(kind), module)
     values["class_"] = "".join(part.title() for part in module.split("_"))
     files = {root / place: text for place, text in _files(values, form, served).items()}

@@ -48,9 +48,6 @@ WATCHED = (
 """Events of the interpreter's audit that no import needs (`open` is looked at apart)."""
 
 
-SHOWN = (int, str, bytes, tuple)
-
-
 class Audit:
     """Hears what the interpreter does while it is on."""
 
@@ -71,7 +68,7 @@ class Audit:
         elif event in WATCHED:
             if any("__pycache__" in str(one) for one in arguments):
                 return
-            what = f"calls {event}{tuple(_short(one) for one in arguments[:2])}"
+            what = f"calls {event}({', '.join(_short(one) for one in arguments[:2])})"
         else:
             return
         self.findings.append(what + self._where())
@@ -85,10 +82,10 @@ class Audit:
         return ""
 
 
-def _short(value: Any) -> str:
-    return (
-        value if isinstance(value, (int, str, bytes, tuple)) else type(value).__name__
-    )
+def _short(value: object) -> str:
+    """A number, a text or an address as it is, and of everything else the class."""
+    text = repr(value)
+    return text if text[:1] in "0123456789'b(-" else type(value).__name__
 
 
 State = dict[str, dict[str, Any]]

@@ -1,0 +1,199 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Plugins broken in every way, all in one daemon: each is told apart from the others with
+its file and what to do, and everything else runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+import trio
+
+from pluggd.errors import InvalidArgument
+from pluggd.services import management
+from pluggd.testing import RunningDaemon, running_daemon
+
+COMMON = """
+from contextlib import asynccontextmanager
+import trio
+from pluggd.model.record import Record
+from pluggd.plugin import Registration, hookimpl
+from pluggd.services.images import IMAGES, Images
+from pluggd.services.kind import Kind
+from pluggd.services.rpc import rpc
+
+{top}
+
+class Thing:
+    @rpc(namespaced=False)
+    async def do(self) -> None: ...
+
+@asynccontextmanager
+async def start(ctx):
+    {start}
+    yield {yields}
+
+@hookimpl
+def pluggd_register():
+    return Registration(provides=Kind("test.{kind}.v1", {interface}), id="x", start=start, {more})
+"""
+
+
+def source(
+    kind: str,
+    *,
+    top: str = "",
+    start: str = "pass",
+    yields: str = "Thing()",
+    interface: str = "Thing",
+    more: str = "",
+) -> str:
+    return COMMON.format(**locals())
+
+
+def needs(kind: str) -> str:
+    return f"requires=(Kind('test.{kind}.v1', Thing),)"
+
+
+PLUGINS = {
+    "good": source("good"),
+    "importing": "import colour_of_the_sky\n",
+    "syntax": "def start(:\n",
+    "silent": "x = 1\n",
+    "mistyped": source("mistyped", interface="Images"),
+    "lonely": source("lonely", more=needs("nobody")),
+    "one": source("one", more=needs("two")),
+    "two": source("two", more=needs("one")),
+    "slow": source("slow", start="await trio.sleep_forever()", more="deadline=0.2"),
+    "crashing": source(
+        "crashing",
+        top="async def beat():\n    raise ValueError('out of breath')",
+        start="ctx.spawn(beat)",
+    ),
+    "modern": source("modern", more="api='9.4'"),
+    "old": source("old", more="api='0.9'"),
+    "double": source("twin"),
+    "twin": source("twin"),
+    "demanding": source(
+        "demanding",
+        top="class Config(Record, frozen=True):\n    size: int",
+        more="config=Config",
+    ),
+    "tired": source("tired", start="raise RuntimeError('no coffee')"),
+    "waiting": source("waiting", more=needs("tired")),
+}
+
+EXPECTED = {
+    "test.good.v1.x": ("ok", r"^$"),
+    "importing": (
+        "failed",
+        r"No module named 'colour_of_the_sky' \({dir}/importing.py:1\)",
+    ),
+    "syntax": ("failed", r"SyntaxError.*\({dir}/syntax.py:1\)"),
+    "silent": ("failed", r"silent has no function pluggd_register.*{dir}/silent.py"),
+    "test.mistyped.v1.x": (
+        "failed",
+        r"Thing does not keep the interface of test.mistyped.v1: has no create\(\).*"
+        r"{dir}/mistyped.py",
+    ),
+    "test.lonely.v1.x": (
+        "blocked",
+        r"requires test.nobody.v1, because .*no plugin provides it.*{dir}/lonely.py",
+    ),
+    "test.one.v1.x": (
+        "failed",
+        r"cycle of requirements: test.one.v1.x -> test.two.v1.x -> test.one.v1.x.*"
+        r"{dir}/one.py",
+    ),
+    "test.two.v1.x": ("failed", r"cycle of requirements: .*{dir}/two.py"),
+    "test.slow.v1.x": ("failed", r"start did not return within 0.2 s.*{dir}/slow.py"),
+    "test.crashing.v1.x": (
+        "failed",
+        r"task beat: ValueError: out of breath \({dir}/crashing.py:\d+\)",
+    ),
+    "test.modern.v1.x": (
+        "failed",
+        r"was written for plugin API 9.4, and this pluggd has 1.0: upgrade pluggd.*"
+        r"{dir}/modern.py",
+    ),
+    "test.old.v1.x": ("ok", r"^$"),
+    "test.twin.v1.x": (
+        "failed",
+        r"exists more than once, in {dir}/double.py .* and {dir}/twin.py .*: remove one",
+    ),
+    "test.demanding.v1.x": (
+        "failed",
+        r"every field of Config needs a default.*{dir}/demanding.py",
+    ),
+    "test.tired.v1.x": ("failed", r"RuntimeError: no coffee \({dir}/tired.py:\d+\)"),
+    "test.waiting.v1.x": ("blocked", r"test.tired.v1"),
+}
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncGenerator[RunningDaemon]:
+    directory = tmp_path / "plugins"
+    directory.mkdir()
+    for name, text in PLUGINS.items():
+        (directory / f"{name}.py").write_text(text)
+    with trio.fail_after(60):
+        config = {"plugin_dirs": [str(directory)]}
+        async with running_daemon(tmp_path / "d", config) as running:
+            yield running
+
+
+async def shown(daemon: RunningDaemon, *arguments: str) -> str:
+    done = await trio.run_process(
+        [
+            *(sys.executable, "-m", "pluggd.cli.pluggctl"),
+            *("--address", str(daemon.address), *arguments),
+        ],
+        capture_stdout=True,
+    )
+    return done.stdout.decode()
+
+
+async def test_each_is_told_with_its_file_and_the_rest_runs(
+    daemon: RunningDaemon, tmp_path: Path
+) -> None:
+    async with daemon.client() as client:
+        listed = await client.introspection.plugins()
+    found = {info.uri: info for info in listed.plugins}
+    print(await shown(daemon, "plugins", "ls"))
+    directory = re.escape(str(tmp_path / "plugins"))
+    wrong: list[str] = []
+    for uri, (status, pattern) in EXPECTED.items():
+        info = found[uri]
+        if info.status != status or not re.search(
+            pattern.replace("{dir}", directory), info.reason
+        ):
+            wrong.append(f"{uri}: {info.status}: {info.reason}")
+    assert not wrong, "\n".join(wrong)
+    others = {uri: one.status for uri, one in found.items() if uri not in EXPECTED}
+    assert set(others.values()) <= {"ok", "skipped", "disabled"}, others
+    assert len(found) >= len(EXPECTED) + 10
+
+
+async def test_a_deprecated_one_runs_with_a_warning(daemon: RunningDaemon) -> None:
+    assert daemon.status("test.old.v1.x") == "ok"
+    assert "old.py) was written for plugin API 0.9, which is deprecated" in (
+        daemon.log_text
+    )
+
+
+async def test_a_wrong_option_stops_nothing_that_runs(
+    daemon: RunningDaemon, tmp_path: Path
+) -> None:
+    file = tmp_path / "d" / "config.toml"
+    lines = len(file.read_text().splitlines())
+    with file.open("a") as config:
+        config.write('\n[plugins."test.good.v1.x"]\ncolour = "blue"\n')
+    async with daemon.client() as client:
+        with pytest.raises(InvalidArgument) as caught:
+            await client.get(management.MANAGEMENT).reload()
+        assert re.search(rf"config.toml:{lines + 3}: .*colour", str(caught.value))
+    assert "{}" in await shown(daemon, "call", "good.v1.do")
