@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from docs.examples.image_sizes import SIZES
 from docs.examples.own_service import SQUARES, Square
+from docs.examples.pins import PINS
 from docs.examples.shelf.service import SHELF, Note
 from pluggd.client import Client
 from pluggd.errors import (
@@ -27,6 +29,7 @@ from pluggd.errors import (
     PermissionDenied,
 )
 from pluggd.model.types import Descriptor
+from pluggd.services import call
 from pluggd.services.images import Image
 from pluggd.testing import RunningDaemon, running_daemon
 from pluggd.testing.images import small_layout
@@ -278,3 +281,44 @@ async def test_a_decorator_stands_before_the_store(tmp_path: Path) -> None:
                 await client.images.delete(name=NAME)
             assert daemon.status("pluggd.images.v1.keeper") == "ok"
             assert daemon.status("pluggd.images.v1.policy") == "ok"
+
+
+async def counted(client: Client, images: int) -> None:
+    """Wait until the pins have counted so many images."""
+    while await client.get(PINS).images() != images:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_pin_keeps_its_blob_for_its_time(daemon: RunningDaemon) -> None:
+    async with daemon.client(namespace="ns") as client:
+        pins, content = client.get(PINS), client.content
+        lease = await client.leases.create()
+        with call.using(namespace="ns", lease=lease.id):
+            blobs = [
+                await content.write(ref="r", action="commit", data=data)
+                for data in (b"kept", b"let go", b"over")
+            ]
+        for name, blob, seconds in zip("abc", blobs, (3600, 3600, 0), strict=True):
+            await pins.pin(name=name, digest=blob.digest, seconds=seconds)
+        await pins.unpin(name="b")
+        await client.leases.delete(id=lease.id, sync=True)
+        left = [info.digest for info in (await content.list()).infos]
+        assert left == [blobs[0].digest]
+        page = await client.events.poll(since=0, filters=['topic=="/pins/expire"'])
+        assert [one.event.value for one in page.events] == [{"name": "c"}]
+        with pytest.raises(NotFound, match='pin "b": not found'):
+            await pins.unpin(name="b")
+
+
+async def test_a_stored_cursor_counts_each_event_once(tmp_path: Path) -> None:
+    config = {"plugin_dirs": [str(EXAMPLES)]}
+    with trio.fail_after(60):
+        for expected in (1, 2, 3):
+            async with (
+                running_daemon(tmp_path, config) as daemon,
+                daemon.client(namespace="ns") as client,
+            ):
+                await client.images.create(
+                    image=Image(name=f"i{expected}", target=target())
+                )
+                await counted(client, expected)
