@@ -221,7 +221,8 @@ class Watch:
                     for kind, body in arrived.feed(bytes(data)):
                         if kind == frames.POSITION:
                             self.position = int(body)
-                        self.ended = self.ended or kind == frames.ENDED
+                        # FAILED: the shim knows no such process any more.
+                        self.ended |= kind in (frames.ENDED, frames.FAILED)
                     self._changed.set()
                     self._changed = trio.Event()
         finally:

@@ -122,10 +122,11 @@ class LogReader:
             end = at + HEADER + size
             if end > len(data):
                 break
-            self.position += HEADER + size
             if stream == END:
+                # Not passed: who reads on from here is told the end again.
                 self.done = True
                 break
+            self.position += HEADER + size
             found.append(
                 Output(
                     data=data[at + HEADER : end],

@@ -14,6 +14,8 @@ from pluggd.shim.stdio import Console, Stdio
 
 TYPE_CHECKING = False  # checkers know the name; typing itself would be 1 MB
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pluggd.shim.logwriter import LogWriter
     from pluggd.shim.server import Connection
 
@@ -29,10 +31,17 @@ EARLY = 4096
 
 class Process:
     """key: names it (`frames`). hold: bytes by which a watcher that must not lose
-    output may lag before the process is held up."""
+    output may lag before the process is held up. closing: told each descriptor that is
+    about to be closed, whose number may come again at once."""
 
     def __init__(
-        self, key: str, stdio: Stdio, log: LogWriter, console: Console | None, hold: int
+        self,
+        key: str,
+        stdio: Stdio,
+        log: LogWriter,
+        console: Console | None,
+        hold: int,
+        closing: Callable[[int], None],
     ) -> None:
         self.key = key
         self.pid = 0
@@ -53,6 +62,7 @@ class Process:
         self._size: tuple[int, int] | None = None
         self._log = log
         self._hold = hold
+        self._before_close = closing
         self._input = stdio.input
         self._outputs = {fd: stream for stream, fd in stdio.outputs.items()}
         self._quiet_since = 0.0
@@ -96,9 +106,9 @@ class Process:
     def _forget(self, fd: int) -> None:
         del self._outputs[fd]
         if fd != self.terminal:
-            os.close(fd)
+            self._close(fd)
         elif self._input != fd:
-            os.close(fd)
+            self._close(fd)
             self.terminal = -1
 
     def _tell(self) -> None:
@@ -137,7 +147,7 @@ class Process:
         self.stdin.clear()
         fd, self._input = self._input, -1
         if fd != self.terminal:
-            os.close(fd)
+            self._close(fd)
 
     # --- terminal
 
@@ -162,6 +172,7 @@ class Process:
 
     def close_console(self) -> None:
         if self.console is not None:
+            self._before_close(self.console.fileno())
             self.console.close()
             self.console = None
 
@@ -198,5 +209,9 @@ class Process:
         self._outputs.clear()
         self._input = self.terminal = -1
         for fd in fds:
-            os.close(fd)
+            self._close(fd)
         self.close_console()
+
+    def _close(self, fd: int) -> None:
+        self._before_close(fd)
+        os.close(fd)

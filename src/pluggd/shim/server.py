@@ -160,15 +160,12 @@ class Shim:
         else:
             for process in list(self._processes.values()):
                 if process.console is not None and fd == process.console.fileno():
-                    self._forget(fd)
                     self._take_terminal(process)
                     return
                 if fd in process.readable() and events & ~select.EPOLLOUT:
                     process.read(fd)
-                    self._touched(fd, process)
                 if fd == process.writable() and events & ~select.EPOLLIN:
                     process.write()
-                    self._touched(fd, process)
 
     def _take_terminal(self, process: Process) -> None:
         try:
@@ -177,11 +174,6 @@ class Shim:
             sys.stderr.write(f"terminal of {process.key}: {error}\n")
             sys.stderr.flush()
         process.close_console()
-
-    def _touched(self, fd: int, process: Process) -> None:
-        """It may have closed the descriptor."""
-        if fd not in process.readable() and fd != process.writable():
-            self._forget(fd)
 
     def _accept(self) -> None:
         try:
@@ -305,7 +297,7 @@ class Shim:
             return
         # Half of what is kept: a watcher that is held for is never rotated away.
         hold = min(self._size * (self._files - 1) // 2, 1 << 20)
-        process = Process(key, stdio, log, console, max(hold, READ))
+        process = Process(key, stdio, log, console, max(hold, READ), self._forget)
         try:
             process.command = os.posix_spawn(
                 arguments[0],
@@ -373,8 +365,6 @@ class Shim:
                 process.read(fd)
             text = text or process.early.decode("utf-8", "replace").strip()
             self._answered(process, pack(frames.FAILED, process.key, str(code), text))
-            for fd in [*process.readable(), process.writable()]:
-                self._forget(fd)
             process.close()
             del self._processes[process.key]
             return

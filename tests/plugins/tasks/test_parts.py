@@ -93,6 +93,19 @@ def test_a_log_is_bounded_and_says_what_is_lost(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_the_end_is_told_to_each_who_reads_on(tmp_path: Path) -> None:
+    writer = LogWriter(str(tmp_path), size=10_000, files=2)
+    writer.append(1, b"all")
+    writer.finish()
+    position = 0
+    for expected in ([b"all"], [], []):
+        reader = LogReader(tmp_path, position)
+        assert [one.data for one in reader.read()] == expected
+        assert reader.done
+        position = reader.position
+        reader.close()
+
+
 def test_any_position_is_a_position(tmp_path: Path) -> None:
     """A caller's number may lie in the middle of a record: reading goes on at the next."""
     writer = LogWriter(str(tmp_path), size=10_000, files=2)
