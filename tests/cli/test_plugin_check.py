@@ -167,6 +167,29 @@ def test_a_directory_beside_may_provide_what_is_required(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_plugins_that_require_each_other_are_a_cycle(tmp_path: Path) -> None:
+    for one, other in (("one", "two"), ("two", "one")):
+        more = f"requires=(Kind('test.{other}.v1', object),)"
+        file = plugin(tmp_path / "p", more=more)
+        text = file.read_text().replace("test.thing.v1", f"test.{one}.v1")
+        (tmp_path / "p" / f"{one}.py").write_text(text)
+    file.unlink()
+    result = check(tmp_path / "p")
+    assert result.exit_code == 1
+    cycle = "test.one.v1.x -> test.two.v1.x -> test.one.v1.x: take one of them out"
+    assert result.output.count(cycle) == 2
+
+
+def test_one_uri_twice_is_named_with_both_files(tmp_path: Path) -> None:
+    here, there = plugin(tmp_path / "p"), plugin(tmp_path / "q")
+    assert check(here).exit_code == 0
+    result = check(here, "--beside", tmp_path / "q")
+    assert result.exit_code == 1
+    assert "exists more than once" in result.output
+    assert str(here) in result.output
+    assert str(there) in result.output
+
+
 @pytest.mark.parametrize("form", ["folder", "package"])
 def test_what_was_just_made_is_ok(tmp_path: Path, form: str) -> None:
     line = ["plugin", "new", "mine", f"--{form}", "--in", str(tmp_path)]

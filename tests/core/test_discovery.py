@@ -16,6 +16,7 @@ from pluggd.core.discovery import (
     installed_sources,
     reject_clashes,
 )
+from pluggd.core.loading import load_all
 from pluggd.errors import InvalidArgument
 
 PLUGIN = """
@@ -207,3 +208,15 @@ def test_the_bundled_plugins_are_found() -> None:
     assert {one.origin for one in found} == {"bundled"}
     assert [one.uri for one in found if one.failure] == []
     assert all(Path(one.path).parent == bundled_dir() for one in found)
+
+
+def test_a_directory_without_plugins_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "hello" / "plugins").mkdir(parents=True)
+    directories = [str(tmp_path / "hello")]
+    flags: dict[tuple[str, ...], list[str]] = {("plugin_dirs",): directories}
+    configuration, _ = load_all(flags=flags)
+    (warning,) = configuration.warnings
+    assert f"{tmp_path / 'hello'} holds no plugin" in warning
+    assert f'did you mean "{tmp_path / "hello" / "plugins"}"?' in warning
+    (tmp_path / "hello" / "one.py").write_text("x = 1")
+    assert not load_all(flags=flags)[0].warnings

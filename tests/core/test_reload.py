@@ -243,6 +243,9 @@ async def test_plugins_come_change_and_go_with_their_files(tmp_path: Path) -> No
         assert await _hello(client) == "good day"
         file.write_text(PLUGIN.replace("ANSWER", "good eve"))
         change = await client.management.reload()
+        assert [(one.uri, one.action) for one in change.plugins] == [
+            ("test.hello.v1.x", "restart")
+        ]
         assert await _hello(client) == "good eve"
         file.write_text("raise OSError('no such horse')")
         await client.management.reload()
@@ -251,7 +254,10 @@ async def test_plugins_come_change_and_go_with_their_files(tmp_path: Path) -> No
         await client.management.reload()
         assert await _hello(client) == "mended"
         file.unlink()
-        await client.management.reload()
+        change = await client.management.reload()
+        assert [(one.uri, one.action, one.reason) for one in change.plugins] == [
+            ("test.hello.v1.x", "stop", "removed")
+        ]
         with pytest.raises(NotImplemented_):
             await _hello(client)
         assert "hello" not in str([one.uri for one in daemon.daemon.plugins()])

@@ -85,6 +85,19 @@ PLUGINS = {
     ),
     "tired": source("tired", start="raise RuntimeError('no coffee')"),
     "waiting": source("waiting", more=needs("tired")),
+    "typo": source("typo", more="requires=(Kind('pluggd.image.v1', Thing),)"),
+    "refusing": source(
+        "refusing",
+        top="class Config(Record, frozen=True):\n    size: int = 0\n"
+        "    def __post_init__(self):\n        raise ValueError('too small')",
+        more="config=Config",
+    ),
+    "plain": source("plain").replace("async def start", "def start"),
+    "yieldless": source("yieldless", start="return"),
+    "returning": source("returning").replace("return Registration", "return dict"),
+    "blocking": source(
+        "blocking", start="import time; time.sleep(1.5)", more="deadline=0.1"
+    ),
 }
 
 EXPECTED = {
@@ -102,15 +115,20 @@ EXPECTED = {
     ),
     "test.lonely.v1.x": (
         "blocked",
-        r"requires test.nobody.v1, because .*no plugin provides it.*{dir}/lonely.py",
+        r"requires test.nobody.v1, because .*no plugin provides it.*: install a plugin that does.*"
+        r"\({dir}/lonely.py\)",
     ),
     "test.one.v1.x": (
         "failed",
-        r"cycle of requirements: test.one.v1.x -> test.two.v1.x -> test.one.v1.x.*"
-        r"{dir}/one.py",
+        r"cycle of requirements: test.one.v1.x -> test.two.v1.x -> test.one.v1.x:"
+        r" take one of them out of requires and wants.*{dir}/one.py",
     ),
     "test.two.v1.x": ("failed", r"cycle of requirements: .*{dir}/two.py"),
-    "test.slow.v1.x": ("failed", r"start did not return within 0.2 s.*{dir}/slow.py"),
+    "test.slow.v1.x": (
+        "failed",
+        r"start did not return within 0.2 s \(it waits at {dir}/slow.py:18\): wait in a"
+        r" task of ctx.spawn, or give the registration a longer deadline",
+    ),
     "test.crashing.v1.x": (
         "failed",
         r"task beat: ValueError: out of breath \({dir}/crashing.py:\d+\)",
@@ -131,6 +149,26 @@ EXPECTED = {
     ),
     "test.tired.v1.x": ("failed", r"RuntimeError: no coffee \({dir}/tired.py:\d+\)"),
     "test.waiting.v1.x": ("blocked", r"test.tired.v1"),
+    "test.typo.v1.x": (
+        "blocked",
+        r'; did you mean "pluggd.images.v1"\?.*{dir}/typo.py',
+    ),
+    "test.refusing.v1.x": (
+        "failed",
+        r"Config refuses its own defaults \(too small\).*: choose defaults.*"
+        r"{dir}/refusing.py",
+    ),
+    "test.plain.v1.x": ("failed", r"start must be `async def`.*{dir}/plain.py"),
+    "test.yieldless.v1.x": (
+        "failed",
+        r"start returned without yield: yield what.*{dir}/yieldless.py",
+    ),
+    "returning": ("failed", r"returned a dict, not a Registration: return one.*{dir}/"),
+    "test.blocking.v1.x": (
+        "failed",
+        r"start did not return within 0.1 s and ignores being cancelled: it blocks the"
+        r" thread \(use trio.to_thread.run_sync\).*{dir}/blocking.py",
+    ),
 }
 
 
@@ -163,7 +201,6 @@ async def test_each_is_told_with_its_file_and_the_rest_runs(
     async with daemon.client() as client:
         listed = await client.introspection.plugins()
     found = {info.uri: info for info in listed.plugins}
-    print(await shown(daemon, "plugins", "ls"))
     directory = re.escape(str(tmp_path / "plugins"))
     wrong: list[str] = []
     for uri, (status, pattern) in EXPECTED.items():
@@ -176,6 +213,40 @@ async def test_each_is_told_with_its_file_and_the_rest_runs(
     others = {uri: one.status for uri, one in found.items() if uri not in EXPECTED}
     assert set(others.values()) <= {"ok", "skipped", "disabled"}, others
     assert len(found) >= len(EXPECTED) + 10
+
+
+async def test_the_log_says_the_same_and_is_no_longer_than_that(
+    daemon: RunningDaemon,
+) -> None:
+    async with daemon.client() as client:
+        listed = await client.introspection.plugins()
+    lines = daemon.log_text.splitlines()
+    for info in listed.plugins:
+        if info.status not in ("failed", "blocked"):
+            continue
+        reason = info.reason.replace('"', '\\"')
+        place = next(
+            number
+            for number, line in enumerate(lines)
+            if f"plugin={info.uri} reason=" in line
+        )
+        assert reason in lines[place]
+        # What the core itself found out has no traceback, which would be through it.
+        raised = info.status == "failed" and re.search(r"[a-z]Error: ", reason)
+        assert lines[place + 1].startswith("Traceback" if raised else "time=")
+
+
+async def test_a_table_shows_what_has_no_line_of_its_own(
+    daemon: RunningDaemon,
+) -> None:
+    shows = {line.split()[0]: line for line in await listed_lines(daemon)}
+    assert "No module named 'colour_of_the_sky'" in shows["importing"]
+    assert 'did you mean "pluggd.images.v1"?' in shows["test.typo.v1"]
+    assert shows["test.waiting.v1"].endswith("because test.tired.v1.x: failed")
+
+
+async def listed_lines(daemon: RunningDaemon) -> list[str]:
+    return (await shown(daemon, "plugins", "ls")).splitlines()
 
 
 async def test_a_deprecated_one_runs_with_a_warning(daemon: RunningDaemon) -> None:

@@ -138,16 +138,30 @@ class Changes:
         self, rows: Collection[Row], before: dict[Row, Status]
     ) -> list[PluginChange]:
         order = {row: index for index, row in enumerate(self.table.rows)}
-        return [
-            PluginChange(
-                uri=row.uri,
-                action=action(before.get(row), row.status),
-                before=before[row].value if row in before else "",
-                after=row.status.value if row in order else "",
-                reason=row.state.reason if row in order else "removed",
-            )
-            for row in sorted(rows, key=lambda row: order.get(row, len(order)))
-        ]
+        there = {row.uri for row in rows if row in order}
+        # One whose file changed is a row that went and a row that came.
+        gone = {row.uri: before[row] for row in rows if row not in order}
+        told: list[PluginChange] = []
+        for row in sorted(rows, key=lambda row: order.get(row, len(order))):
+            if row in order:
+                was = gone.get(row.uri) or before.get(row)
+                told.append(
+                    PluginChange(
+                        uri=row.uri,
+                        action=action(was, row.status),
+                        before=was.value if was is not None else "",
+                        after=row.status.value,
+                        reason=row.state.reason,
+                    )
+                )
+            elif row.uri not in there:
+                status = before[row].value
+                told.append(
+                    PluginChange(
+                        uri=row.uri, action="stop", before=status, reason="removed"
+                    )
+                )
+        return told
 
     def _changeable(self, uri: str) -> Row:
         row = self.table.find(uri)

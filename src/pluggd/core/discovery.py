@@ -16,8 +16,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import inspect
-import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -28,17 +26,13 @@ from typing import Any, NoReturn, cast
 
 import pluggy
 
-from pluggd.core.arguments import arguments_of
 from pluggd.core.failure import Failure, failure_of
-from pluggd.errors import InvalidArgument, PluggdError
-from pluggd.model.api import judge
-from pluggd.model.identifiers import validate_identifier
-from pluggd.model.record import Record
+from pluggd.core.validation import require_registration, validate
+from pluggd.errors import InvalidArgument
 from pluggd.plugin import ENTRY_POINT_GROUP, PROJECT, PluggdSpec, Registration
 from pluggd.services.kind import Kind
 
 BUNDLED_PACKAGE = "plugins"
-_KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.v[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -310,7 +304,6 @@ def _ask(
             " @hookimpl: invalid argument"
         )
     answers: list[object] = manager.hook.pluggd_register()
-    # Authors may write without types, so nothing is taken for granted.
     registrations: list[Any] = []
     for answer in answers:
         registrations += (
@@ -322,12 +315,12 @@ def _ask(
         )
     checked: list[tuple[Registration[Any, Any], Failure | None]] = []
     for one in registrations:
-        _require_registration(one, name)
+        require_registration(one, name)
         registration: Registration[Any, Any] = one
         try:
-            _validate(registration)
+            validate(registration)
         except Exception as error:  # noqa: BLE001 - whatever an author may write
-            text = error.message if isinstance(error, PluggdError) else str(error)
+            text = failure_of(error).reason
             # Only what names the plugin is kept: the rest may be of any type.
             kind = Kind(registration.provides.name, object)
             named: Registration[Any, Any] = Registration(
@@ -341,102 +334,6 @@ def _ask(
 
 def _no_start(context: object) -> NoReturn:
     raise AssertionError(f"a registration that is wrong is not started ({context})")
-
-
-def _require_registration(value: object, name: str) -> None:
-    """It must have a kind and an id, or it has no URI to report anything under."""
-    if not isinstance(value, Registration):
-        raise InvalidArgument(
-            f"pluggd_register of {name} returned a {type(value).__qualname__}, not a"
-            " Registration: invalid argument"
-        )
-    given: dict[str, object] = vars(value)
-    for field, type_ in (("provides", Kind), ("id", str)):
-        if not isinstance(given[field], type_):
-            raise InvalidArgument(
-                f"pluggd_register of {name}: {field} must be a {type_.__name__}, not"
-                f" {given[field]!r}: invalid argument"
-            )
-
-
-def _validate(registration: Registration[Any, Any]) -> None:
-    try:
-        validate_identifier(registration.id)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"id: {error.message}") from None
-    given: dict[str, Any] = vars(registration)
-    # First: what else is wrong may be so because of it.
-    if given["api"]:
-        try:
-            judge(str(given["api"]))
-        except InvalidArgument as error:
-            raise InvalidArgument(
-                f"plugin {registration.uri} {error.message}"
-            ) from None
-    for field in ("requires", "wants"):
-        if not isinstance(given[field], (tuple, list)):
-            raise InvalidArgument(
-                f"plugin {registration.uri}: {field} must be a tuple of kinds, as in"
-                f" {field}=(IMAGES,), not {given[field]!r}: invalid argument"
-            )
-    kinds: list[Any] = [registration.provides, *given["requires"], *given["wants"]]
-    for kind in kinds:
-        if not isinstance(kind, Kind):
-            raise InvalidArgument(
-                f"plugin {registration.uri}: requires and wants hold kinds, not"
-                f" {kind!r}: invalid argument"
-            )
-        if not _KIND_NAME.fullmatch(kind.name):
-            raise InvalidArgument(
-                f"plugin {registration.uri}: kind {kind.name!r} must be dotted lower-case"
-                ' names that end in a version, as in "pluggd.images.v1": invalid argument'
-            )
-    config: Any = registration.config
-    if not isinstance(config, type) or not issubclass(config, Record):
-        raise InvalidArgument(
-            f"plugin {registration.uri}: config must be a Record class: invalid argument"
-        )
-    try:
-        config()
-    except TypeError as error:
-        raise InvalidArgument(
-            f"plugin {registration.uri}: every field of {config.__name__}"
-            f" needs a default ({error}): invalid argument"
-        ) from error
-    unknown = [name for name in given["live"] if name not in config.__struct_fields__]
-    if unknown:
-        raise InvalidArgument(
-            f"plugin {registration.uri}: live names {', '.join(map(repr, unknown))}, which"
-            f" {config.__name__} does not have: invalid argument"
-        )
-    if registration.alternative and registration.decorates:
-        raise InvalidArgument(
-            f"plugin {registration.uri}: what decorates a kind stands over a provider of"
-            " it and is no alternative to one; leave out one of the two: invalid argument"
-        )
-    if not callable(registration.start):
-        raise InvalidArgument(
-            f"plugin {registration.uri}: start must be callable: invalid argument"
-        )
-    for wrong in (inspect.isasyncgenfunction, inspect.iscoroutinefunction):
-        if wrong(registration.start):
-            raise InvalidArgument(
-                f"plugin {registration.uri}: start must be an async context manager:"
-                " decorate it with @asynccontextmanager: invalid argument"
-            )
-    _validate_service(registration)
-
-
-def _validate_service(registration: Registration[Any, Any]) -> None:
-    """What the interface declares is served later; a mistake in it is found here, where
-    it is that plugin's alone."""
-    try:
-        arguments_of(registration.provides)
-    except Exception as error:
-        raise InvalidArgument(
-            f"plugin {registration.uri}: its interface cannot be served: {error}:"
-            " invalid argument"
-        ) from error
 
 
 def reject_clashes(found: Iterable[Found], disabled: Iterable[str]) -> list[Found]:

@@ -36,7 +36,20 @@ def failure_of(error: BaseException) -> Failure:
         leaf.code if isinstance(leaf, PluggdError) else "unknown" for leaf in leaves
     }
     code = codes.pop() if len(codes) == 1 else "unknown"
+    if all(isinstance(leaf, PluggdError) and not _place(leaf) for leaf in leaves):
+        # The core's own verdict: where in the core it was reached helps nobody.
+        return Failure(reason, code)
     return Failure(reason, code, "".join(traceback.format_exception(error)).rstrip())
+
+
+def waits_at(error: BaseException, path: str) -> str:
+    """`file:line` in the module or folder at the path where it waited, when this was
+    raised to end the wait; "" when it was not there."""
+    for leaf in _leaves(error):
+        for frame in reversed(traceback.extract_tb(leaf.__traceback__)):
+            if frame.filename == path or frame.filename.startswith(path + os.sep):
+                return f"{frame.filename}:{frame.lineno}"
+    return ""
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -17,13 +17,15 @@ from typing import Any, cast
 
 import trio
 
+from pluggd.core import advice
 from pluggd.core.context import PluginContext
-from pluggd.core.failure import Failure, failure_of
+from pluggd.core.failure import Failure, failure_of, waits_at
 from pluggd.core.log import Log, current_plugin
 from pluggd.core.protocols import mismatches
 from pluggd.core.status import Status
 from pluggd.core.table import Row, Table
 from pluggd.core.watchdog import Watchdog
+from pluggd.errors import InvalidArgument
 from pluggd.plugin import Registration, Skip
 
 # Seconds that a cancelled plugin gets to notice it; cleaning up takes no longer.
@@ -56,6 +58,7 @@ class _Life:
     running: set[trio.CancelScope] = field(default_factory=set[trio.CancelScope])
     idle: trio.Event = field(default_factory=trio.Event)
     closing: bool = False
+    waited_at: str = ""
 
 
 class Lifecycle:
@@ -101,7 +104,9 @@ class Lifecycle:
             if obstacle is not None:
                 reason, causes = obstacle
                 self._table.move(row, Status.BLOCKED, reason, causes=causes)
-                self._log_of(row).warning("plugin blocked", extra={"reason": reason})
+                self._log_of(row).warning(
+                    "plugin blocked", extra={"reason": row.state.reason}
+                )
             else:
                 await self._start_one(row, row.registration)
 
@@ -116,13 +121,14 @@ class Lifecycle:
             with trio.move_on_after(deadline + PATIENCE):
                 await life.turn_over.wait()
         if row.status is Status.STARTING:
-            self._give_up(life, f"start did not return within {deadline:g} s")
+            self._too_late(row, advice.deaf("start did not return", deadline))
 
-    def _give_up(self, life: _Life, what: str) -> None:
-        """It was cancelled and does not care: go on without it."""
-        reason = f"{what} and ignores being cancelled"
-        self._table.move(life.row, Status.FAILED, reason, code="deadline_exceeded")
-        self._log_of(life.row).error("plugin failed", extra={"reason": reason})
+    def _too_late(self, row: Row, reason: str) -> None:
+        self._failed(row, reason, code="deadline_exceeded")
+
+    def _failed(self, row: Row, reason: str, *, code: str = "") -> None:
+        self._table.move(row, Status.FAILED, reason, code=code)
+        self._log_of(row).error("plugin failed", extra={"reason": row.state.reason})
 
     async def _live(self, life: _Life) -> None:
         row = life.row
@@ -186,6 +192,10 @@ class Lifecycle:
                 life.turn_over.set()
                 await life.stop.wait()
                 await self._end_tasks(life)
+        except BaseException as error:
+            if life.scope.cancel_called:
+                life.waited_at = waits_at(error, row.found.path)
+            raise
         finally:
             life.closing = True
             for scope in list(life.running):
@@ -195,9 +205,9 @@ class Lifecycle:
     def _check(registration: Registration[Any, Any], instance: object) -> None:
         wrong = mismatches(registration.provides, instance)
         if wrong:
-            raise TypeError(
+            raise InvalidArgument(
                 f"{type(instance).__qualname__} does not keep the interface of"
-                f" {registration.provides.name}: {'; '.join(wrong)}"
+                f" {registration.provides.name}: {'; '.join(wrong)}: invalid argument"
             )
 
     def _ended(self, life: _Life, log: Log) -> None:
@@ -210,17 +220,12 @@ class Lifecycle:
                 )
             case Status.STARTING:
                 deadline = life.registration.deadline or self.deadlines.start
-                reason = f"start did not return within {deadline:g} s"
-                self._table.move(row, Status.FAILED, reason, code="deadline_exceeded")
-                log.error("plugin failed", extra={"reason": reason})
+                self._too_late(row, advice.start_too_long(deadline, life.waited_at))
             case Status.OK:
-                reason = "start ended before it was told to"
-                self._table.move(row, Status.FAILED, reason)
-                log.error("plugin failed", extra={"reason": reason})
+                self._failed(row, "start ended before it was told to")
             case Status.STOPPING if life.scope.cancelled_caught and not self._hurried:
-                reason = f"stop did not end within {self._stop_deadline(life):g} s"
-                self._table.move(row, Status.FAILED, reason, code="deadline_exceeded")
-                log.error("plugin failed", extra={"reason": reason})
+                seconds = self._stop_deadline(life)
+                self._too_late(row, advice.stop_too_long(seconds, life.waited_at))
             case Status.STOPPING if life.scope.cancelled_caught:
                 self._table.move(row, Status.STOPPED, "hurried")
                 log.warning("plugin stopped in a hurry")
@@ -239,12 +244,17 @@ class Lifecycle:
             log.info("plugin skipped", extra={"reason": reason})
             return
         failure = failure_of(error)
+        verdict = advice.of_generator(error)
+        reason = verdict or failure.reason
         if row.status in (Status.STARTING, Status.OK, Status.STOPPING):
             during = " while stopping" if row.status is Status.STOPPING else ""
-            self._table.fail(
-                row, Failure(failure.reason + during, failure.code, failure.traceback)
-            )
-        log.error("plugin failed", exc_info=error, extra={"reason": failure.reason})
+            self._table.fail(row, Failure(reason + during, failure.code))
+            reason = row.state.reason
+        log.error(
+            "plugin failed",
+            exc_info=error if failure.traceback and not verdict else None,
+            extra={"reason": reason},
+        )
 
     # --- background tasks
 
@@ -379,7 +389,7 @@ class Lifecycle:
         if life.over.is_set():
             return True
         if row.status in (Status.STOPPING, Status.STARTING):
-            self._give_up(life, f"stop did not end within {seconds:g} s")
+            self._too_late(row, advice.deaf("stop did not end", seconds))
         return False
 
     def _stop_deadline(self, life: _Life) -> float:

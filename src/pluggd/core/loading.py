@@ -8,9 +8,11 @@ Used at start, by the offline commands, and again by each reload of a running da
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pluggd.core.advice import empty_directory
 from pluggd.core.config import Configuration, configure, settings_of
 from pluggd.core.config_files import ConfigError, Key, load
 from pluggd.core.discovery import Found, Memory, discover
@@ -42,5 +44,14 @@ def load_all(
     except InvalidArgument as error:
         text = error.message.removesuffix(": invalid argument")
         raise ConfigError([f"{sources.where(('plugin_dirs',))}: {text}"]) from None
+    empty = [
+        empty_directory(directory)
+        for directory in directories
+        if not any(one.origin == str(directory.resolve()) for one in found)
+    ]
     found += more(settings, found)
-    return configure(sources, settings, found), found
+    configuration = configure(sources, settings, found)
+    if empty:
+        warnings = (*configuration.warnings, *empty)
+        configuration = replace(configuration, warnings=warnings)
+    return configuration, found

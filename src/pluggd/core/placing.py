@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from pluggd.core.advice import in_cycle
 from pluggd.core.choosing import Choice, not_chosen
 from pluggd.core.discovery import Found
 from pluggd.core.graph import Node, plan
@@ -47,7 +48,7 @@ def judge(table: Table, row: Row, off: Mapping[str, str], log: Log) -> None:
             "plugin failed",
             extra={
                 "plugin": row.uri,
-                "reason": failure.reason,
+                "reason": row.state.reason,
                 "detail": failure.traceback,
             },
         )
@@ -70,9 +71,10 @@ def arrange(table: Table, log: Log) -> None:
     for uri, cycle in result.cycles.items():
         row = rows.pop(uri)
         if row.status is Status.FOUND:
-            reason = f"is part of a cycle of requirements: {cycle}: failed precondition"
-            table.move(row, Status.FAILED, reason, code="failed_precondition")
-            log.error("plugin failed", extra={"plugin": uri, "reason": reason})
+            table.move(row, Status.FAILED, in_cycle(cycle), code="failed_precondition")
+            log.error(
+                "plugin failed", extra={"plugin": uri, "reason": row.state.reason}
+            )
     table.sort(result.order)
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any
 
+from pluggd.core.advice import FIND_ONE, nobody_provides, with_file
 from pluggd.core.arguments import did_you_mean
 from pluggd.core.choosing import Choice, NoChoice, layer
 from pluggd.core.discovery import Found
@@ -114,16 +114,6 @@ class Row:
         )
 
 
-def _with_file(row: Row, status: Status, reason: str) -> str:
-    """The reason, and which file of an operator's is meant if it does not say so."""
-    path = row.found.path
-    if status not in (Status.FAILED, Status.BLOCKED) or row.found.origin != str(
-        PurePath(path).parent
-    ):
-        return reason
-    return reason if path in reason else f"{reason} ({path})"
-
-
 class Table:
     """All rows, in order of start; those that never get a turn come last, by URI.
 
@@ -144,11 +134,14 @@ class Table:
         code: str = "",
         causes: tuple[Cause, ...] = (),
     ) -> None:
+        """Of one that does not work, the reason names its file: see `advice.with_file`."""
+        if status in (Status.FAILED, Status.BLOCKED):
+            reason = with_file(row.found, reason)
         row.state = move(
             row.state,
             status,
             now=time.time_ns(),
-            reason=_with_file(row, status, reason),
+            reason=reason,
             code=code,
             causes=causes,
         )
@@ -320,12 +313,11 @@ class Table:
                     return (decorator.cause(), *decorator.state.causes)
             return ()
         if not rows:
-            broken = [row for row in self.rows if not row.kind]
-            reason = "no plugin provides it"
-            if broken:
-                reason += ", unless it is one that could not be loaded: " + ", ".join(
-                    row.uri for row in broken
-                )
+            reason = nobody_provides(
+                kind,
+                {row.kind for row in self.rows if row.kind},
+                (row.uri for row in self.rows if not row.kind),
+            )
             return (Cause(uri=kind, status="missing", reason=reason),)
         return (rows[0].cause(), *rows[0].state.causes)
 
@@ -340,7 +332,10 @@ class Table:
             causes = self.obstacle(kind, row if kind == row.kind else None)
             if causes:
                 causes = _without_repetition(causes)
-                return f"{how} {kind}, because {chain(causes)}", causes
+                reason = f"{how} {kind}, because {chain(causes)}"
+                if causes[0].uri == kind and how == "requires":
+                    reason += FIND_ONE
+                return reason, causes
         return None
 
     def why_unavailable(self, kind: str) -> PluggdError:

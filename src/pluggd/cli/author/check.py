@@ -16,7 +16,9 @@ from typing import Any
 
 from pluggd.cli.author.kinds import known_kinds
 from pluggd.cli.author.places import sources_at
+from pluggd.cli.author.together import together
 from pluggd.cli.author.yields import wrong_types
+from pluggd.core.advice import meant
 from pluggd.core.discovery import (
     Found,
     bundled_dir,
@@ -46,10 +48,12 @@ def check_plugins(path: Path, beside: Sequence[Path], say: Say) -> bool:
         say(f"wrong: importing {path} {effects[0]}")
         return False
     found = [one for source in sources for one in examine(source)]
-    provided = _provided(found, beside)
+    others = _others(beside)
+    provided = _provided([*found, *others, *_installed()])
+    shared = together(found, others)
     good = True
     for one in found:
-        problems = [*_of_one(one, provided)]
+        problems = [*_of_one(one, provided), *shared.get((one.path, one.uri), ())]
         say(f"{one.uri}  ({one.path})")
         for problem in problems:
             say(f"  wrong: {problem}")
@@ -62,11 +66,20 @@ def check_plugins(path: Path, beside: Sequence[Path], say: Say) -> bool:
     return _typed(path, say) and good
 
 
-def _provided(found: Iterable[Found], beside: Sequence[Path]) -> set[str]:
-    sources = [*bundled_sources(bundled_dir()), *installed_sources()]
+def _others(beside: Sequence[Path]) -> list[Found]:
+    """What will be there in any case."""
+    sources = bundled_sources(bundled_dir())
     for directory in beside:
         sources += directory_sources(directory)
-    everything = [*found, *(one for source in sources for one in examine(source))]
+    return [one for source in sources for one in examine(source)]
+
+
+def _installed() -> list[Found]:
+    """Of this environment; the plugin itself may be one of them."""
+    return [one for source in installed_sources() for one in examine(source)]
+
+
+def _provided(everything: Iterable[Found]) -> set[str]:
     return {DAEMON.name} | {
         one.registration.provides.name for one in everything if one.registration
     }
@@ -88,8 +101,9 @@ def _requirements(
     for kind in registration.requires:
         if kind.name not in provided:
             yield (
-                f"requires {kind.name}, which nobody provides: name the directory of the"
-                f" plugin that does (--beside), or list it in wants"
+                f"requires {kind.name}, which nobody provides"
+                f"{meant(kind.name, provided)}: name the directory of the plugin that"
+                " does (--beside), or list it in wants"
             )
     known = known_kinds()
     for kind in (registration.provides, *registration.requires, *registration.wants):

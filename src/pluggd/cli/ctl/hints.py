@@ -4,8 +4,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pluggd.client.lost import ConnectFailed, ConnectionLost
 from pluggd.errors import PluggdError
+
+if TYPE_CHECKING:
+    from pluggd.cli.ctl.app import Fields
 
 
 def hint(error: PluggdError) -> str:
@@ -30,6 +35,16 @@ def hint(error: PluggdError) -> str:
     if error.code == "not_found":
         return _where(error.message)
     return ""
+
+
+def way_out(plugin: Fields) -> str:
+    """What to do about a plugin that failed, as `introspection.v1.plugins` shows it."""
+    if plugin.get("status") != "failed":
+        return ""
+    text = "mend its file and `pluggctl config reload`"
+    if plugin.get("kind") and plugin.get("took"):
+        text += f"; `pluggctl plugins restart {plugin['uri']}` tries again as it is"
+    return text
 
 
 def _where(message: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from pluggd.cli.ctl.app import App, Fields
 from pluggd.cli.ctl.graph import coloured, edges_of
+from pluggd.cli.ctl.hints import way_out
 from pluggd.cli.ctl.output import (
     clean,
     json_document,
@@ -69,6 +70,7 @@ def _facts(item: Fields) -> None:
     _line("Status", status, status)
     _line("Reason", item.get("reason", ""))
     _line("Error", item.get("code", ""))
+    _line("Way out", way_out(item))
     _line("Since", when(item.get("since", 0)))
     _line("Start took", short_duration(item["took"]) if item.get("took") else "")
     _line("Provides", item.get("kind", ""))

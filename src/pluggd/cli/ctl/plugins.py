@@ -12,6 +12,7 @@ from pluggd.cli.ctl.app import App, Fields, Group, pass_app
 from pluggd.cli.ctl.args import PLUGINS
 from pluggd.cli.ctl.changes import show_change
 from pluggd.cli.ctl.graph import draw_dot, draw_mermaid, draw_text, edges_of
+from pluggd.cli.ctl.hints import way_out
 from pluggd.cli.ctl.output import (
     clean,
     json_document,
@@ -56,7 +57,8 @@ def ls(app: App, detailed: bool, quiet: bool, filters: tuple[str, ...]) -> None:
             ("KIND", "ID", "PLATFORMS", "STATUS", "REASON"),
             [
                 (
-                    item.get("kind", ""),
+                    # A module that could not say what it holds has but its name.
+                    item.get("kind") or item.get("uri", ""),
                     item.get("id", ""),
                     _platforms(item),
                     item.get("status", ""),
@@ -151,9 +153,14 @@ def _plugins(app: App, filters: list[str]) -> list[Fields]:
 
 
 def _reason(item: Fields) -> str:
-    """In a table, a blocked one shows the first cause; that one has its own line."""
+    """In a table, a blocked one shows the first cause; that one has its own line, unless
+    it is not there."""
     causes: list[Fields] = item.get("causes") or []
-    if item.get("status") == "blocked" and causes:
+    if (
+        item.get("status") == "blocked"
+        and causes
+        and causes[-1].get("status") != "missing"
+    ):
         return f"because {causes[-1].get('uri', '')}: {causes[-1].get('status', '')}"
     return str(item.get("reason", ""))
 
@@ -182,6 +189,7 @@ def _show(item: Fields) -> None:
         ("Start took", short_duration(item["took"]) if item.get("took") else ""),
         ("Reason", item.get("reason", "")),
         ("Error", item.get("code", "")),
+        ("Way out", way_out(item)),
         ("Requires", ", ".join(item.get("requires", []))),
         ("Wants", ", ".join(item.get("wants", []))),
         ("Decorates", item.get("decorates", "")),
