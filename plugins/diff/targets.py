@@ -12,13 +12,13 @@ import os
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import trio
 
 from pluggd.errors import InvalidArgument, NotFound, PermissionDenied
 from pluggd.model.types import Mount
 from pluggd.mount import mounted
+from pluggd.struct import Struct
 
 PRIVILEGED, UNPRIVILEGED = "trusted.overlay.opaque", "user.overlay.opaque"
 
@@ -26,8 +26,7 @@ _OVERLAY_OPTIONS = ("lowerdir=", "upperdir=", "workdir=", "index=", "xino=")
 _PLAIN_OPTIONS = frozenset(("rw", "userxattr", "volatile", "noatime", "relatime"))
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True):
     """A directory to write to. lowers: the nearest first, for an overlay's upper
     directory; None elsewhere. opaque: the attribute by which that overlay hides."""
 

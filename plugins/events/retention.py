@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
 
@@ -21,6 +20,7 @@ from pluggd.errors import PluggdError
 from pluggd.model.record import decode
 from pluggd.services.envelope import Envelope
 from pluggd.services.metadata import Metadata, Transaction, View
+from pluggd.struct import Struct
 
 SEGMENT = 1000
 OUTLINE = 500
@@ -29,8 +29,7 @@ STEP = 2000
 """Events removed by one transaction: some milliseconds of the writer's time."""
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What the log may hold; 0 is no limit. max_age in seconds."""
 
     max_events: int
@@ -38,8 +37,7 @@ class Limits:
     max_bytes: int
 
 
-@dataclass
-class Segment:
+class Segment(Struct):
     """Some neighbouring events, up to `last`; `newest`: ns since the epoch."""
 
     last: int

@@ -22,7 +22,8 @@ The rules are those of containerd's scheduler, less what hurts there:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from pluggd.struct import Struct, settle
 
 FIRST_INTERVAL = 1.0
 """Between ticks, until a pause was measured; and always when pauses do not count."""
@@ -41,8 +42,7 @@ RETRY_STEP = 1.0
 LONGEST_RETRY = 60.0
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The five knobs, in seconds and counts. Values outside their range are clamped."""
 
     pause_threshold: float = 0.02
@@ -54,14 +54,14 @@ class Settings:
     def __post_init__(self) -> None:
         share = self.pause_threshold
         share = 0.0 if math.isnan(share) else min(max(share, 0.0), 0.5)
-        object.__setattr__(self, "pause_threshold", share)
+        settle(self, "pause_threshold", share)
         for name in (
             "deletion_threshold",
             "mutation_threshold",
             "schedule_delay",
             "startup_delay",
         ):
-            object.__setattr__(self, name, max(getattr(self, name), 0))
+            settle(self, name, max(getattr(self, name), 0))
 
 
 class Policy:

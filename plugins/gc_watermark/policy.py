@@ -12,11 +12,10 @@ marks may not take; the hard cap, max_interval, takes everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pluggd.struct import Struct
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """Free space: so many bytes, or such a share of the whole."""
 
     size: int = 0
@@ -26,8 +25,7 @@ class Mark:
         return self.size or int(total * self.percent / 100)
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Seconds and counts. max_interval: 0 for never."""
 
     start_below: Mark
@@ -38,8 +36,7 @@ class Settings:
     batch: int = 100
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Struct, frozen=True):
     """A collection. limit, keep_for: as in `Metadata.collect`."""
 
     why: str

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+
+from pluggd.struct import Struct
 
 EVERYTHING = "**"
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """allow: patterns of repositories. required_labels: patterns of values, by label."""
 
     allow: tuple[str, ...]

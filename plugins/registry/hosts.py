@@ -14,13 +14,13 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record, convert
+from pluggd.struct import Struct, field
 
 CAPABILITIES = frozenset({"pull", "resolve", "push", "referrers"})
 
@@ -39,8 +39,7 @@ class HostFields(Record, frozen=True):
     host: dict[str, dict[str, Any]] = {}
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Struct, frozen=True):
     """One server that may be asked. url: up to and with `/v2`. name: host and port,
     for which credentials are looked up. mirror: it is not the registry itself."""
 

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pluggd.model.figures import Figure, counter
+from pluggd.struct import Struct
 
 
-@dataclass
-class Totals:
+class Totals(Struct):
     """Since the start of the plugin, over all registries. received: bytes of blobs."""
 
     requests: int = 0

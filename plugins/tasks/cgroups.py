@@ -11,17 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pluggd.services.tasks import Stats
+from pluggd.struct import Struct, field
 
 UNLIMITED = 1 << 62
 """Limits above this mean none; version 1 writes the largest multiple of a page."""
 
 
-@dataclass(frozen=True)
-class Cgroup:
+class Cgroup(Struct, frozen=True):
     """The directories of a group: by controller in version 1, under "" in version 2."""
 
     version: int

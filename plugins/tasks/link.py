@@ -12,7 +12,6 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -21,6 +20,7 @@ import pluggd
 from pluggd.errors import Unavailable
 from pluggd.shim import frames
 from pluggd.shim.frames import Frames, fields_of, pack
+from pluggd.struct import Struct
 
 PACKAGES = Path(pluggd.__file__).resolve().parent.parent
 LAUNCH = PACKAGES / "pluggd" / "shim" / "launch.py"
@@ -28,8 +28,7 @@ ANSWER = 30.0
 """Seconds within which a shim answers what it can answer at once."""
 
 
-@dataclass(frozen=True)
-class Exited:
+class Exited(Struct, frozen=True):
     """A process has ended; times in ns."""
 
     key: str

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pluggd.errors import DataLoss, NotFound, ResourceExhausted
 from pluggd.model.digests import split_digest
@@ -16,14 +15,14 @@ from pluggd.services.leases import Leases
 from pluggd.services.metadata import Metadata, Transaction
 from pluggd.services.resolver import Resolver
 from pluggd.services.unpack import Unpack
+from pluggd.struct import Struct
 from plugins.transfer.config import Config
 
 _FEW = 20
 """Image records that may be stored where requests are served."""
 
 
-@dataclass(frozen=True)
-class Backends:
+class Backends(Struct, frozen=True):
     """What each of them is given. resolver, unpack: None when nobody provides them."""
 
     content: Content

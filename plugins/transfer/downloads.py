@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 
 import trio
 
@@ -26,6 +25,7 @@ from pluggd.errors import (
 from pluggd.model.types import Descriptor
 from pluggd.services.content import Content, Info
 from pluggd.services.resolver import Remote
+from pluggd.struct import Struct, field
 from plugins.transfer.origin import source_label
 from plugins.transfer.tasks import together
 
@@ -33,8 +33,7 @@ Report = Callable[[str, int, int], None]
 """Told of what happens: event, progress, total."""
 
 
-@dataclass
-class _Shared:
+class _Shared(Struct):
     """A blob that somebody fetches or wants to fetch."""
 
     turn: trio.Lock = field(default_factory=trio.Lock)

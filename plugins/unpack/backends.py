@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pluggd.services.content import Content
 from pluggd.services.diff import Diff
 from pluggd.services.images import Images
 from pluggd.services.leases import Leases
 from pluggd.services.snapshots import Snapshots
+from pluggd.struct import Struct
 from plugins.unpack.config import Config
 
 
-@dataclass(frozen=True)
-class Backends:
+class Backends(Struct, frozen=True):
     content: Content
     images: Images
     leases: Leases

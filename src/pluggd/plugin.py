@@ -43,7 +43,6 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import CoroutineType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -57,6 +56,7 @@ from pluggd.model.record import Encoded, Record
 from pluggd.model.types import Platform
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Unfinished as Unfinished
+from pluggd.struct import Struct, field
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Record)
@@ -188,8 +188,7 @@ class Context(Protocol[C_co]):
         ...
 
 
-@dataclass(frozen=True)
-class Registration(Generic[T, C]):
+class Registration(Struct, Generic[T, C], frozen=True):
     """What a plugin says about itself.
 
     id: names the provider within its kind; an identifier (docs/rpc.md).

@@ -37,8 +37,8 @@ def current() -> dict[str, Any]:
                 members[f"{path}.{field['name']}"] = str(field["type"])
         members |= _signatures(name, known.kind.interface)
     members |= _signatures("pluggd.plugin.Context", Context)
-    for field, parameter in inspect.signature(Registration).parameters.items():
-        members[f"pluggd.plugin.Registration.{field}"] = str(parameter.annotation)
+    for field, annotation in Registration.__annotations__.items():
+        members[f"pluggd.plugin.Registration.{field}"] = str(annotation)
     return {"api": API, "members": members}
 
 

@@ -26,6 +26,7 @@ NOT_AT_START = {
     "asyncio",
     "click",
     "concurrent.futures",
+    "dataclasses",
     "difflib",
     "email",
     "http.client",

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from pluggd.contents.blobs import Blobs
@@ -32,10 +31,10 @@ from pluggd.plugin import Context
 from pluggd.services.gc import GC
 from pluggd.services.metadata import CONTENT, INGEST, METADATA, Metadata, ResourceType
 from pluggd.services.namespaces import NAMESPACES
+from pluggd.struct import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """A store that runs. Whoever started it spawns `cleaner.reconcile` when the place
     of the blobs can be reached and is known to be its own (`identity`)."""
 

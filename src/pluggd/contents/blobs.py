@@ -9,10 +9,10 @@ here knows records or namespaces: a blob is a digest, and bytes that were checke
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from pluggd.services.fsck import Problem
+from pluggd.struct import Struct
 
 
 class BlobMissing(Exception):
@@ -20,8 +20,7 @@ class BlobMissing(Exception):
     words of the place: `its file is missing`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stranger:
+class Stranger(Struct, frozen=True):
     """Something that lies where only blobs belong. path: as `Blobs` names it."""
 
     path: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
 import trio.from_thread
@@ -35,10 +34,10 @@ from pluggd.errors import NotFound
 from pluggd.services.call import lease
 from pluggd.services.content import Info
 from pluggd.services.metadata import LEASE, Metadata, Node
+from pluggd.struct import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What the caller says of the blob. total, expected: its size and digest, 0 and ""
     where it does not say; what the ingest was begun with counts then."""
 

@@ -14,7 +14,6 @@ Knows the words of the service and what an ordinary ingest answers; no file.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
 import trio
 
@@ -24,6 +23,7 @@ from pluggd.contents.rules import Action, algorithm_of, digest_of, wrong_offset
 from pluggd.services.call import lease
 from pluggd.services.content import Status, WriteResult
 from pluggd.services.metadata import Metadata, View
+from pluggd.struct import Struct, field
 
 MAX_COUNT = 128
 """With the 64 KiB that one may have this bounds what they take to 8 MiB."""
@@ -32,8 +32,7 @@ MAX_AGE = 30.0
 """Seconds without a write after which one is settled, so that collection sees it."""
 
 
-@dataclass(slots=True)
-class Young:
+class Young(Struct):
     """What an ordinary ingest has in its record and its file. Times in ns."""
 
     ref: str

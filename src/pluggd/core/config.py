@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,6 +22,7 @@ from pluggd.core.settings import Settings, short_kind
 from pluggd.errors import InvalidArgument
 from pluggd.model.api import judge
 from pluggd.model.record import Record, convert
+from pluggd.struct import Struct, field
 from pluggd.wire.limits import NATIVE_DEPTH
 
 R = TypeVar("R", bound=Record)
@@ -31,8 +31,7 @@ LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(Struct, frozen=True):
     """What a daemon is started with. root, state, address: absolute, defaults filled in.
 
     records: the options of each plugin, by URI. warnings: what could not be decided.

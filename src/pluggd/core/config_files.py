@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from pluggd import paths
 from pluggd.core.toml_lines import key_lines
 from pluggd.errors import InvalidArgument
+from pluggd.struct import Struct, field
 
 Key = tuple[str, ...]
 
@@ -38,8 +38,7 @@ class ConfigError(InvalidArgument):
         self.problems = list(problems)
 
 
-@dataclass
-class Sources:
+class Sources(Struct):
     """All files and flags merged, not yet typed. origins: where each value came from,
     and what is inside of lists. tables: where each table was first opened."""
 

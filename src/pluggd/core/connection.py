@@ -12,7 +12,6 @@ handled and streams wait, over `queued_max` the connection is closed.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from bisect import bisect_left
 from collections import deque
@@ -37,6 +36,7 @@ from pluggd.errors import (
 from pluggd.services.call import Peer
 from pluggd.services.hello import Welcome
 from pluggd.services.rpc import Unfinished
+from pluggd.struct import as_map
 from pluggd.wire.decoder import Decoder
 from pluggd.wire.encoder import encode_error, encode_notification, encode_result
 from pluggd.wire.errors import Malformed, ProtocolError
@@ -304,7 +304,7 @@ class Connection:
         log.debug("%s is %s, with %s", self.session.id, client, agreed)
         return Welcome(
             version=self._dispatcher.version,
-            limits=dataclasses.asdict(self._limits),
+            limits=as_map(self._limits),
             features=agreed,
         )
 

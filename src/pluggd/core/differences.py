@@ -6,7 +6,6 @@ difference asks for. Pure: nothing is applied here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +15,7 @@ from pluggd.core.settings import DAEMON_KEYS, PLUGIN_KEYS, Settings
 from pluggd.core.toml_text import value_text
 from pluggd.model.record import Record, replace, to_plain
 from pluggd.services.management import OptionChange
+from pluggd.struct import Struct
 
 
 class Effect(StrEnum):
@@ -33,8 +33,7 @@ def effect_of(key: Key) -> Effect:
     return Effect.RESTART if key in PLUGIN_KEYS else Effect.LIVE
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """key: as a path; `plugins`, the URI and the field for an option of a plugin."""
 
     key: Key

@@ -19,7 +19,6 @@ import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -31,12 +30,12 @@ from pluggd.core.validation import require_registration, validate
 from pluggd.errors import InvalidArgument
 from pluggd.plugin import ENTRY_POINT_GROUP, PROJECT, PluggdSpec, Registration
 from pluggd.services.kind import Kind
+from pluggd.struct import Struct
 
 BUNDLED_PACKAGE = "plugins"
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True):
     """A module that may hold plugins: its name, where it is, who brought it."""
 
     name: str
@@ -50,8 +49,7 @@ class Source:
     """Make the next `load` import the module anew."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """One plugin, or one module that could not say which plugins it holds."""
 
     name: str

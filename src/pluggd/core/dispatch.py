@@ -10,7 +10,6 @@ are values and errors.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -37,6 +36,7 @@ from pluggd.services.hello import RPC
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Unfinished
 from pluggd.services.schema import MethodSchema, ServiceSchema, service_schema
+from pluggd.struct import as_map
 from pluggd.wire.encoder import NIL, wrapping
 from pluggd.wire.limits import Limits
 from pluggd.wire.messages import FEATURES, HELLO, Request
@@ -290,7 +290,7 @@ class Dispatcher:
         described = self._services[service].describe()
         described["provider"] = self._providers.get(service, "")
         if service == RPC.service:
-            described["limits"] = dataclasses.asdict(self.limits)
+            described["limits"] = as_map(self.limits)
             described["errors"] = list(CLASSES)
             described["features"] = list(FEATURES)
         return described

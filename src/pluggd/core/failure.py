@@ -11,17 +11,16 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
-from dataclasses import dataclass
 from typing import cast
 
 from pluggd.errors import PluggdError
+from pluggd.struct import Struct
 
 _CORE = os.path.dirname(__file__) + os.sep
 _CONTEXTLIB = getattr(contextlib, "__file__", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """reason: one line. code: a class of `pluggd.errors`. traceback: all of it, or ""."""
 
     reason: str

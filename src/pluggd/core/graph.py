@@ -11,13 +11,12 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from pluggd.errors import FailedPrecondition
+from pluggd.struct import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """One plugin: its URI, the kind it provides, the kinds it requires and wants.
 
     layer: 0, or for a decorator its place over the providers of its kind, from 1.
@@ -30,8 +29,7 @@ class Node:
     layer: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """order: URIs, dependencies first, without the members of cycles.
     missing: for each URI the required kinds that no node provides.
     cycles: for each member of a cycle, the cycle as `a -> b -> a`.

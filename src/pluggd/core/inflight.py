@@ -170,7 +170,7 @@ class InFlight:
             msgid,
             method,
             prepared.arguments,
-            # As dataclasses.replace would make it, in a third of the time.
+            # As `replace` would make it, in a third of the time.
             Call(
                 namespace=surroundings.namespace,
                 lease=surroundings.lease,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +26,7 @@ from pluggd.core.table import Row, Table
 from pluggd.core.watchdog import Watchdog
 from pluggd.errors import InvalidArgument
 from pluggd.plugin import Registration, Skip
+from pluggd.struct import Struct, field
 
 # Seconds that a cancelled plugin gets to notice it; cleaning up takes no longer.
 PATIENCE = 1.0
@@ -35,8 +35,7 @@ PATIENCE = 1.0
 HURRIED = 0.2
 
 
-@dataclass(frozen=True)
-class Deadlines:
+class Deadlines(Struct, frozen=True):
     """Seconds: of each start, of each stop, and of all stops together."""
 
     start: float = 30.0
@@ -44,8 +43,7 @@ class Deadlines:
     shutdown: float = 60.0
 
 
-@dataclass(eq=False)
-class _Life:
+class _Life(Struct, eq=False):
     """One plugin between the beginning of its start and the end of its stop."""
 
     row: Row

@@ -8,7 +8,6 @@ Used at start, by the offline commands, and again by each reload of a running da
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pluggd.core.config_files import ConfigError, Key, load
 from pluggd.core.discovery import Found, Memory, discover
 from pluggd.core.settings import Settings
 from pluggd.errors import InvalidArgument
+from pluggd.struct import replace
 
 More = Callable[[Settings, Sequence[Found]], Iterable[Found]]
 

@@ -11,7 +11,6 @@ changes is told and left.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from pluggd.core.changes import Changes
 from pluggd.core.config import Configuration
@@ -24,12 +23,12 @@ from pluggd.core.table import Row, Table
 from pluggd.model.record import Record
 from pluggd.plugin import NoConfig
 from pluggd.services.management import Change, PluginChange
+from pluggd.struct import Struct, field
 
 Read = Callable[[], tuple[Configuration, Sequence[Found]]]
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What a reload is to do. gone, new, off, on: rows that are removed, added,
     disabled and enabled by it; why_off: of those; options: new records, by row; concerned: all rows that
     are stopped and started, in order of start."""

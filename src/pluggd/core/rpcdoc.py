@@ -10,7 +10,6 @@ figures in it come from the code, as `{limit:depth}` and the like.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import pkgutil
 import re
@@ -32,6 +31,7 @@ from pluggd.services.schema import (
     service_schema,
 )
 from pluggd.services.wiretypes import type_name
+from pluggd.struct import as_map
 from pluggd.wire.limits import Limits
 
 
@@ -59,7 +59,7 @@ def render() -> str:
 
 
 def _fill(prose: str) -> str:
-    limits = dataclasses.asdict(Limits())
+    limits = as_map(Limits())
     values: dict[str, object] = {f"limit:{name}": n for name, n in limits.items()}
     values["item_credit"] = ITEM_CREDIT
     values["chunk_credit"] = CHUNK_CREDIT

@@ -8,11 +8,11 @@ not know who decides, what time it is, or what a plugin is made of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from pluggd.errors import Internal
 from pluggd.services.introspection import Cause
+from pluggd.struct import Struct
 
 
 class Status(StrEnum):
@@ -51,8 +51,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """A status with its reason.
 
     code: the error class of a failure (`pluggd.errors`), or "". causes: for blocked,

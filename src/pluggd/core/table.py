@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from pluggd.core.advice import FIND_ONE, nobody_provides, with_file
@@ -25,13 +24,13 @@ from pluggd.model.record import Record, replace
 from pluggd.model.types import Platform
 from pluggd.plugin import FigureSource, NoConfig, Registration
 from pluggd.services.introspection import Cause, PluginInfo
+from pluggd.struct import Struct, field
 
 _MANY = 1 << 30
 """More layers than there are."""
 
 
-@dataclass(eq=False)
-class Row:
+class Row(Struct, eq=False):
     """One plugin. `instance`: what its start yielded, from *ok* on. `tasks`: how many it
     has in the background."""
 

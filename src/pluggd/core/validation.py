@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from functools import partial
 from typing import Any
 
 from pluggd.core.arguments import arguments_of
@@ -19,6 +20,7 @@ from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import Record
 from pluggd.plugin import Registration
 from pluggd.services.kind import Kind
+from pluggd.struct import as_map
 
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.v[0-9]+")
 
@@ -26,17 +28,17 @@ _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.v[0-9]+")
 def require_registration(value: object, name: str) -> None:
     """It must have a kind and an id, or it has no URI to report anything under. Raises
     InvalidArgument."""
+    given = partial(getattr, value)
     if not isinstance(value, Registration):
         raise InvalidArgument(
             f"pluggd_register of {name} returned a {type(value).__qualname__}, not a"
             " Registration: return one, or a list of them: invalid argument"
         )
-    given: dict[str, object] = vars(value)
     for field, type_ in (("provides", Kind), ("id", str)):
-        if not isinstance(given[field], type_):
+        if not isinstance(given(field), type_):
             raise InvalidArgument(
                 f"pluggd_register of {name}: {field} must be a {type_.__name__}, not"
-                f" {given[field]!r}: invalid argument"
+                f" {given(field)!r}: invalid argument"
             )
 
 
@@ -47,7 +49,7 @@ def validate(registration: Registration[Any, Any]) -> None:
         validate_identifier(registration.id)
     except InvalidArgument as error:
         raise InvalidArgument(f"id: {error.message}") from None
-    given: dict[str, Any] = vars(registration)
+    given = as_map(registration)
     # First: what else is wrong may be so because of it.
     if given["api"]:
         try:

@@ -11,8 +11,6 @@ in a task of its own: the cost is never a publisher's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import trio
 
 from pluggd.errors import InvalidArgument, OutOfRange
@@ -22,6 +20,7 @@ from pluggd.model.filters import Filter
 from pluggd.model.record import Encoded
 from pluggd.services.events import EventBounds, EventItem, Gap
 from pluggd.services.rpc import Batch, SendMany
+from pluggd.struct import Struct, field
 
 PAGE_EVENTS = 128
 """Read at once: about a millisecond of filters before other tasks have their turn."""
@@ -30,8 +29,7 @@ PAGE_BYTES = 1024 * 1024
 """A page from the log ends after this much; what a stopped reader holds at most."""
 
 
-@dataclass
-class Page:
+class Page(Struct):
     """What followed a cursor: a gap first, then events; `next` is the cursor now."""
 
     next: int

@@ -13,13 +13,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pluggd.metastore.buffer import Buffer
 from pluggd.metastore.engine import Engine, Txn
 from pluggd.metastore.jobs import Job
 from pluggd.objects.kv import KV
+from pluggd.struct import Struct
 
 C = TypeVar("C")
 
@@ -33,8 +33,7 @@ SLOW = 100_000_000
 """A function that runs longer here (ns) is named in the log: nobody is served meanwhile."""
 
 
-@dataclass(slots=True)
-class Opened:
+class Opened(Struct):
     """A write transaction that was begun, and how much room there is.
 
     disk_full: only updates that free space may run. counting: the limit is near, so

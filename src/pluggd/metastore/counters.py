@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pluggd.model.figures import Histogram
+from pluggd.struct import Struct, field
 
 SIZES = 10
 """Classes of group sizes: 1, 2, up to 4, up to 8, ..., up to 256, and more."""
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(Struct):
     """Times in ns.
 
     batches: commits by the class of how many updates they had (`SIZES`). wait_time: from

@@ -10,10 +10,10 @@ the error says the whole one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from pluggd.errors import InvalidArgument
 from pluggd.model.digests import check_digest
+from pluggd.struct import Struct
 
 MAX_NAME = 255
 """Characters of host and path together, as the distribution specification has it."""
@@ -29,8 +29,7 @@ _PATH = re.compile(
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageName:
+class ImageName(Struct, frozen=True):
     """The parts of a name. tag or digest is "" where absent."""
 
     host: str

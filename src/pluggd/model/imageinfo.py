@@ -10,11 +10,11 @@ connection, so clients use it as well as plugins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from pluggd.errors import InvalidArgument, NotFound
 from pluggd.model import oci, platforms
 from pluggd.model.types import Descriptor, Platform
+from pluggd.struct import Struct
 
 MAX_MANIFEST = 8 << 20
 """Bytes of a manifest, index or config that is read; registries accept 4 MiB."""
@@ -26,8 +26,7 @@ Read = Callable[[str, int], bytes]
 """The whole blob of a digest and a size; raises NotFound."""
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Struct, frozen=True):
     """Whether an image can be used here; `required` is what its manifest names."""
 
     available: bool
@@ -39,8 +38,7 @@ class Check:
         return self.available and not self.missing
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Struct, frozen=True):
     """One blob of an image as a tree shows it. here: whether it is in the store, as
     far as the walk had to know."""
 

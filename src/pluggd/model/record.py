@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records: the typed values that are stored, sent and configured.
 
-The only module that imports msgspec; everything else says `Record`. The encoded
+With `pluggd.struct` the only module that imports msgspec; everything else says `Record`. The encoded
 form is canonical: the same value gives the same bytes, in the database and on
 the wire, so a stored record is sent as it lies.
 
@@ -13,12 +13,12 @@ read a newer daemon; the daemon refuses them in requests (`pluggd.core.dispatch`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Generic, TypeGuard, TypeVar
 
 import msgspec
 
 from pluggd.errors import DataLoss, InvalidArgument
+from pluggd.struct import Struct
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Record")
@@ -112,8 +112,7 @@ def replace(record: R, **changes: Any) -> R:
     return msgspec.structs.replace(record, **changes)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordField:
+class RecordField(Struct, frozen=True):
     """One field of a record. `default` is meaningless when `required`."""
 
     name: str

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from pluggd.errors import InvalidArgument
+from pluggd.struct import Struct
 
 _SET = {
     "ro": 1,
@@ -49,8 +49,7 @@ _PROPAGATION = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """flags: of mount(2). propagation: of a second call, 0 for none. data: the rest."""
 
     flags: int

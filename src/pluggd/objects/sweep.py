@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter_ns
 
@@ -24,6 +23,7 @@ from pluggd.objects.search import Life, Search
 from pluggd.objects.transaction import ObjectTransaction
 from pluggd.services import call
 from pluggd.services.metadata import Node, Removed, ResourceType
+from pluggd.struct import Struct, field
 
 _BLOCK = 32
 _MOST_OBJECTS = 1000
@@ -34,8 +34,7 @@ Known = tuple[bytes, Life]
 """A node from which the loss of support was passed on to what it refers to."""
 
 
-@dataclass
-class Step:
+class Step(Struct):
     """What one transaction did. `done`: there is no more to do; `more`: there would be,
     and the limit is reached."""
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pluggd.errors import InvalidArgument, NotFound
+from pluggd.struct import Struct
 
 MAX_FILE = 16 << 20
 MAX_LINKS = 40
 LARGEST_ID = (1 << 32) - 2
 
 
-@dataclass(frozen=True)
-class FoundUser:
+class FoundUser(Struct, frozen=True):
     """groups: further ones, by the image's group file."""
 
     uid: int

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 
 from pluggd.errors import FailedPrecondition
 from pluggd.model.identifiers import validate_namespace
+from pluggd.struct import Struct, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """Who is at the other end of the socket, as the kernel noted it on connecting.
 
     pid: 0 for a process that the daemon's pid namespace does not have. groups: the
@@ -32,8 +31,7 @@ class Peer:
     groups: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """The surroundings of one call.
 
     `namespace` and `lease` are "" when not given. `request` is for log lines.

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from pluggd.struct import Struct
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Kind(Generic[T]):
+class Kind(Struct, Generic[T], frozen=True):
     """A named, versioned interface and the type that keeps it.
 
     `name` is dotted and ends in the version: `pluggd.images.v1`. A plugin's URI

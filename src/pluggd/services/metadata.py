@@ -24,7 +24,6 @@ several of them. A provider promises:
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pluggd.deferred import Deferred
@@ -32,6 +31,7 @@ from pluggd.model.record import Record
 from pluggd.services.fsck import Check
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
+from pluggd.struct import Struct
 
 T = TypeVar("T")
 
@@ -72,8 +72,7 @@ class Edge(NamedTuple):
     structural: bool = False
 
 
-@dataclass(frozen=True)
-class ResourceType:
+class ResourceType(Struct, frozen=True):
     """How one type of object takes part in collection.
 
     type: the node type. A type ending in `/` stands for all that begin with it.

@@ -16,7 +16,6 @@ import functools
 import inspect
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pluggd import errors
@@ -31,6 +30,7 @@ from pluggd.services.wiretypes import (
     type_name,
     walk,
 )
+from pluggd.struct import Struct
 
 ITEM_CREDIT = 64
 """Items that a side may send before it gets credit."""
@@ -42,8 +42,7 @@ CHUNK_SIZE = 1024 * 1024
 """Bytes in one item of a stream of bytes, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """An argument of a method. `default` is meaningless when `required`."""
 
     name: str
@@ -55,8 +54,7 @@ class Parameter:
     default: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """One direction of items. `item` is their type, without `Encoded`.
 
     credit: how many may be sent before `$/credit` comes. chunk: bytes in an item, at
@@ -69,8 +67,7 @@ class Stream:
     chunk: int
 
 
-@dataclass(frozen=True, slots=True)
-class MethodSchema:
+class MethodSchema(Struct, frozen=True):
     """A method. `name` is the whole name on the wire, `attribute` that in Python.
 
     result: its type, `type(None)` for none; key: what wraps it on the wire, or "".
@@ -108,8 +105,7 @@ class MethodSchema:
         return [*self.parameters, *streams]
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceSchema:
+class ServiceSchema(Struct, frozen=True):
     """A service and its methods, in order of declaration. Empty for a kind that serves
     nothing."""
 

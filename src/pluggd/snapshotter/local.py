@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -44,12 +43,12 @@ from pluggd.snapshotter.directories import (
 from pluggd.snapshotter.failures import failing_as
 from pluggd.snapshotter.layout import Layout
 from pluggd.snapshotter.usage import TreeUsage, tree_usage
+from pluggd.struct import Struct
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A snapshot and the number of its directory."""
 
     number: int

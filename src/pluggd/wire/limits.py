@@ -8,7 +8,7 @@ are told to each client (`rpc.v1.hello`), and the decoder takes its own from her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pluggd.struct import Struct
 
 NATIVE_DEPTH = 1024
 """Nesting at which msgpack itself gives up; a higher limit would be a false promise."""
@@ -17,8 +17,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Limits of one side of a connection; each at least 1."""
 
     message_size: int = 16 * MIB

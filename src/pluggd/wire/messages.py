@@ -8,8 +8,9 @@ they are written (`decoder`, `encoder`) or carried.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from pluggd.struct import Struct
 
 MAX_MSGID = 2**32 - 1
 
@@ -35,9 +36,7 @@ FEATURES = (ERROR_MAP, FDS_FEATURE, STREAMS)
 """What `rpc.v1.hello` may agree on."""
 
 
-# Not frozen: that would take three times as long to make, and there is one for each call.
-@dataclass(slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A call. `params` as sent: by the convention `[arguments, metadata]`.
 
     escaped: some str in it holds bytes that are no UTF-8, as lone surrogates
@@ -50,8 +49,7 @@ class Request:
     escaped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """The answer to a call. `error` is nil for success, else text or a map."""
 
     msgid: int
@@ -59,8 +57,7 @@ class Response:
     result: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """A message without an answer. `escaped` as in Request."""
 
     method: str
