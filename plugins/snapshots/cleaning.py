@@ -5,17 +5,30 @@
 Trash records say what is to go; the end of each collection removes it, children first.
 What a driver has without any record was made just before a kill; it is looked for once
 after the start, and by `cleanup`.
+
+A driver may be another process that is away. What it has to do waits for it: a commit of
+which nobody knows whether it happened, trash, and the look after the start. The end of
+each collection tries all of that again.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
-from pluggd.errors import FailedPrecondition, NotFound, PluggdError
+import trio
+
+from pluggd.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    NotFound,
+    PluggdError,
+    Unavailable,
+)
 from pluggd.model.record import decode
 from pluggd.services.metadata import Metadata, Transaction, View
-from pluggd.services.snapshots import Snapshotter, Usage
+from pluggd.services.snapshots import Snapshotter
 from plugins.snapshots import catalog
 from plugins.snapshots.locks import InFlight
 from plugins.snapshots.records import (
@@ -24,6 +37,7 @@ from plugins.snapshots.records import (
     Place,
     Trash,
     find_backing,
+    find_pending,
     parse_driver_key,
     pending_commits,
     trash_name,
@@ -51,60 +65,102 @@ class Cleaner:
         self._store = store
         self._in_flight = in_flight
         self._log = log
+        self._unreconciled = set(drivers)
+        self._running = trio.Lock()
 
     async def finish_commits(self) -> None:
-        """End the commits in the middle of which the daemon died; before anything else."""
-        pending = self._metadata.read(lambda view: list(pending_commits(view)))
-        for place, commit in pending:
-            driver = self._drivers.get(place.snapshotter)
-            if driver is None:
-                continue  # it says nothing; when it is back, this is decided
-            await self._finish(driver, place, commit)
+        """End the commits in the middle of which the daemon died; before anything else.
+        Those of a driver that is away are left to `cleanup`."""
+        for place, _ in self._pending():
+            with suppress(Unavailable, DeadlineExceeded):
+                await self.settle(place)
 
-    async def _finish(
-        self, driver: Snapshotter, place: Place, commit: PendingCommit
-    ) -> None:
+    async def settle(self, place: Place) -> None:
+        """Find out whether a commit happened of which that is not known, if there is one.
+
+        Raises Unavailable, DeadlineExceeded: it still is not. The snapshot is as before
+        then, and its driver cannot do anything with it either.
+        """
+        commit = self._metadata.read(lambda view: find_pending(view, place))
+        driver = self._drivers.get(place.snapshotter)
+        if commit is None or driver is None or commit.driver_name in self._in_flight:
+            return  # without the driver: when it is back, this is decided
         try:
             usage = await driver.usage(key=commit.driver_name)
         except NotFound:
-            await self._metadata.update(
-                lambda txn: catalog.abandon_commit(txn, place), reclaim=True
-            )
-            return
+            usage = None
 
-        def finish(txn: Transaction, usage: Usage = usage) -> None:
-            catalog.finish_commit(txn, place, commit, usage)
+        def decide(txn: Transaction) -> None:
+            if find_pending(txn, place) != commit:
+                return  # somebody else was quicker
+            if usage is None:
+                catalog.abandon_commit(txn, place)
+            else:
+                catalog.finish_commit(txn, place, commit, usage)
 
-        await self._metadata.update(finish)
+        await self._metadata.update(decide, reclaim=usage is None)
+
+    def _pending(self) -> list[tuple[Place, PendingCommit]]:
+        return self._metadata.read(lambda view: list(pending_commits(view)))
 
     async def reconcile(self) -> None:
         """Once after the start: trash, and what was made without being recorded."""
-        freed = await self.cleanup()
+        freed = 0
         for snapshotter in self._drivers:
-            freed += await self._remove_unknown(snapshotter)
+            try:
+                async with self._running:
+                    freed += await self._reconcile(snapshotter)
+            except (Unavailable, DeadlineExceeded) as error:
+                self._log.warning(
+                    "what %s need not have is removed later: %s", snapshotter, error
+                )
         if freed:
             self._log.info("removed snapshots without a record: %d bytes", freed)
 
+    async def _reconcile(self, snapshotter: str) -> int:
+        freed = await self._remove_trash(snapshotter)
+        freed += await self._remove_unknown(snapshotter)
+        self._unreconciled.discard(snapshotter)
+        return freed
+
     async def cleanup(self) -> int:
-        """Remove all trash; the bytes freed."""
-        return sum([await self._remove_trash(name) for name in self._drivers])
+        """Remove all trash; the bytes freed. Raises Unavailable, DeadlineExceeded when a
+        driver was away; that stops no other."""
+        freed, away = 0, None
+        for snapshotter in self._drivers:
+            try:
+                async with self._running:
+                    freed += await self._catch_up(snapshotter)
+            except (Unavailable, DeadlineExceeded) as error:
+                away = error
+        if away is not None:
+            raise away
+        return freed
+
+    async def _catch_up(self, snapshotter: str) -> int:
+        for place, _ in self._pending():
+            if place.snapshotter == snapshotter:
+                await self.settle(place)
+        if snapshotter in self._unreconciled:
+            return await self._reconcile(snapshotter)
+        return await self._remove_trash(snapshotter)
 
     async def clean(self, snapshotter: str) -> int:
         """Everything that one driver need not have; the bytes freed."""
-        freed = await self._remove_trash(snapshotter)
-        freed += await self._remove_unknown(snapshotter)
-        return freed + await self._drivers[snapshotter].cleanup()
+        freed = 0
+        async with self._running:
+            with suppress(
+                Unavailable
+            ):  # of one of them; the driver itself is asked next
+                freed = await self._remove_trash(snapshotter)
+            freed += await self._remove_unknown(snapshotter)
+            return freed + await self._drivers[snapshotter].cleanup()
 
     async def remove(self, snapshotter: str, driver_key: str) -> int:
         """Remove one snapshot of a driver; what cannot be removed now is logged."""
         try:
-            return await self._drivers[snapshotter].remove(key=driver_key)
-        except NotFound:
-            return 0
-        except FailedPrecondition as error:
-            # Something is being made on it; that will fail, and this will not.
-            self._log.info("%s, left to the next collection", error)
-        except PluggdError as error:
+            return await self._remove(snapshotter, driver_key)
+        except (Unavailable, DeadlineExceeded) as error:
             self._log.warning("%s, left to the next collection", error)
         return -1
 
@@ -131,6 +187,24 @@ class Cleaner:
 
     # --- inside
 
+    async def _remove(self, snapshotter: str, driver_key: str) -> int:
+        """The bytes freed; -1 for what cannot be removed now, which is logged.
+
+        Raises Unavailable, DeadlineExceeded.
+        """
+        try:
+            return await self._drivers[snapshotter].remove(key=driver_key)
+        except NotFound:
+            return 0
+        except (Unavailable, DeadlineExceeded):
+            raise
+        except FailedPrecondition as error:
+            # Something is being made on it; that will fail, and this will not.
+            self._log.info("%s, left to the next collection", error)
+        except PluggdError as error:
+            self._log.warning("%s, left to the next collection", error)
+        return -1
+
     async def _remove_unknown(self, snapshotter: str) -> int:
         freed, strangers = 0, 0
         for key in await self.unknown(snapshotter):
@@ -148,19 +222,29 @@ class Cleaner:
         return freed
 
     async def _remove_trash(self, snapshotter: str) -> int:
-        freed = 0
+        """Raises Unavailable when that kept something from being removed, after all else
+        was, and DeadlineExceeded at once: the next one would take as long."""
+        freed, away = 0, None
         gone: list[str] = []
         trash = self._metadata.read(lambda view: _trash(view, snapshotter))
-        for name, driver_key in reversed(trash):
-            bytes_ = await self.remove(snapshotter, driver_key)
-            if bytes_ >= 0:
-                freed += bytes_
-                gone.append(name)
-            if len(gone) == _BATCH:
+        try:
+            for name, driver_key in reversed(trash):
+                try:
+                    bytes_ = await self._remove(snapshotter, driver_key)
+                except Unavailable as error:
+                    away = error
+                    continue
+                if bytes_ >= 0:
+                    freed += bytes_
+                    gone.append(name)
+                if len(gone) == _BATCH:
+                    await self._forget(gone)
+                    gone = []
+        finally:
+            if gone:
                 await self._forget(gone)
-                gone = []
-        if gone:
-            await self._forget(gone)
+        if away is not None:
+            raise away
         return freed
 
     async def _forget(self, names: list[str]) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pluggd.model.record import Record, decode
 from pluggd.services.metadata import View
-from pluggd.services.snapshots import SnapshotInfo, SnapshotKind
+from pluggd.services.snapshots import SnapshotInfo
 
 INFOS = "snapshots"
 """Namespace, name -> SnapshotInfo."""
@@ -110,9 +110,9 @@ def find_backing(view: View, place: Place) -> Backing | None:
     return None if data is None else decode(data, Backing)
 
 
-def kind_of(view: View, place: Place) -> SnapshotKind | None:
-    info = find_info(view, place)
-    return None if info is None else info.kind
+def find_pending(view: View, place: Place) -> PendingCommit | None:
+    data = view.get(COMMITS, place.namespace, place.name)
+    return None if data is None else decode(data, PendingCommit)
 
 
 def children(view: View, place: Place) -> Iterator[str]:

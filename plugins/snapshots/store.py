@@ -11,15 +11,18 @@ without bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import trio
 
 from pluggd.errors import (
     DataLoss,
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
     PluggdError,
+    Unavailable,
 )
 from pluggd.model.fieldmask import check_fields, masked_map
 from pluggd.model.filters import parse_filters
@@ -138,6 +141,12 @@ class SnapshotStore:
                 key=driver_key,
                 labels=inherited(pending.labels),
             )
+        except (Unavailable, DeadlineExceeded) as error:
+            # It may have happened: the intent stays, and says so to `settle`.
+            raise Unavailable(
+                f'whether snapshot "{place.key}" was committed is found out when '
+                f"{place.snapshotter} answers again; look for either name then: {error}"
+            ) from error
         except PluggdError as error:
             await self._metadata.update(
                 lambda txn: catalog.abandon_commit(txn, place), reclaim=True
@@ -345,7 +354,11 @@ class SnapshotStore:
         namespace = call.namespace()
         _check_key(key, "snapshot key")
         name = await self._drivers.name(namespace, snapshotter)
-        return Place(namespace, name, key), self._drivers.all[name]
+        place = Place(namespace, name, key)
+        # A driver that is away says so itself, where it is needed.
+        with suppress(Unavailable, DeadlineExceeded):
+            await self._cleaner.settle(place)
+        return place, self._drivers.all[name]
 
 
 def _check_key(key: str, what: str) -> None:

@@ -1,6 +1,6 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of `pluggd.diff.v1`, on the bundled provider, also through a proxy."""
+"""The contract of `pluggd.diff.v1`, on the bundled provider."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from pluggd.services.content import CONTENT, Content
-from pluggd.services.diff import DIFF, Diff
+from pluggd.services.diff import Diff
 from pluggd.testing import started
 from pluggd.testing.conformance.diff import DiffConformance
 from plugins.diff.config import Config
 from plugins.diff.registration import pluggd_register
-from tests.proxy.proxied import proxied
 
 
 class TestWalking(DiffConformance):
@@ -25,13 +24,3 @@ class TestWalking(DiffConformance):
             _,
         ):
             yield diff
-
-
-class TestThroughAProxy(DiffConformance):
-    @pytest.fixture
-    async def diff(self, content: Content) -> AsyncGenerator[Diff]:
-        async with (
-            started(pluggd_register(), {CONTENT: content}, Config()) as (diff, _),
-            proxied(DIFF, diff) as proxy,
-        ):
-            yield proxy

@@ -12,22 +12,36 @@ import pytest
 
 from pluggd.services.containers import CONTAINERS, Containers
 from pluggd.services.content import CONTENT, Content
+from pluggd.services.diff import DIFF, Diff
 from pluggd.services.events import EVENTS, Events
+from pluggd.services.gc import GC, Gc
 from pluggd.services.images import IMAGES, Images
 from pluggd.services.leases import LEASES, Leases
 from pluggd.services.metadata import METADATA, Metadata
 from pluggd.services.namespaces import NAMESPACES, Namespaces
+from pluggd.services.snapshots import SNAPSHOTS, SNAPSHOTTER, Snapshots, Snapshotter
 from pluggd.testing import started
 from pluggd.testing.conformance.containers import ContainersConformance
 from pluggd.testing.conformance.content import ContentConformance
+from pluggd.testing.conformance.diff import DiffConformance
 from pluggd.testing.conformance.events import EventsConformance
+from pluggd.testing.conformance.gc import GcConformance
 from pluggd.testing.conformance.images import ImagesConformance
 from pluggd.testing.conformance.leases import LeasesConformance
 from pluggd.testing.conformance.namespaces import NamespacesConformance
+from pluggd.testing.conformance.snapshots import (
+    SnapshotsConformance,
+    SnapshotterConformance,
+)
+from plugins.diff.config import Config as DiffConfig
+from plugins.diff.registration import pluggd_register as diff_register
 from plugins.events.config import Config as EventsConfig
 from plugins.events.registration import pluggd_register as events_register
+from plugins.gc_policy.config import Config as GcConfig
+from plugins.gc_policy.registration import pluggd_register as gc_register
 from tests.contract.stand import Stand, stand
 from tests.plugins.content.content_setup import started_content
+from tests.plugins.snapshots.snapshots_setup import driver_of, snapshot_service
 from tests.proxy.proxied import proxied
 
 FAR: Mapping[str, str] = {
@@ -35,6 +49,8 @@ FAR: Mapping[str, str] = {
     "text that is no Unicode never gets as far, and cancelling returns before the other "
     "process has cleaned up"
 }
+
+QUICK = GcConfig(startup_delay="0ms", deletion_threshold=100)
 
 
 @pytest.fixture
@@ -104,3 +120,68 @@ class TestContent(ContentConformance):
             proxied(CONTENT, content) as proxy,
         ):
             yield proxy
+
+
+class TestGc(GcConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def gc(self, metadata: Metadata) -> AsyncGenerator[Gc]:
+        kinds = {METADATA: metadata}
+        async with (
+            started(gc_register(), kinds, QUICK) as (gc, _),
+            proxied(GC, gc) as proxy,
+        ):
+            yield proxy
+
+
+class TestDiff(DiffConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def diff(self, content: Content) -> AsyncGenerator[Diff]:
+        async with (
+            started(diff_register(), {CONTENT: content}, DiffConfig()) as (diff, _),
+            proxied(DIFF, diff) as proxy,
+        ):
+            yield proxy
+
+
+class TestSnapshotter(SnapshotterConformance):
+    """A file system that another process brings."""
+
+    lacks = FAR
+
+    @pytest.fixture(params=["native", "overlayfs"])
+    async def snapshotter(
+        self, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> AsyncGenerator[Snapshotter]:
+        driver = await driver_of(request.param, tmp_path)
+        async with proxied(SNAPSHOTTER, driver) as proxy:
+            yield proxy
+
+
+class TestSnapshots(SnapshotsConformance):
+    lacks = FAR
+
+    @pytest.fixture
+    async def snapshots(self, tmp_path: Path) -> AsyncGenerator[Snapshots]:
+        drivers = {"native": await driver_of("native", tmp_path)}
+        async with (
+            snapshot_service(tmp_path, drivers) as stand,
+            proxied(SNAPSHOTS, stand.service) as proxy,
+        ):
+            yield proxy
+
+
+class TestSnapshotsOverAProxy(SnapshotsConformance):
+    """The service is here, and the file system there."""
+
+    @pytest.fixture
+    async def snapshots(self, tmp_path: Path) -> AsyncGenerator[Snapshots]:
+        driver = await driver_of("native", tmp_path)
+        async with (
+            proxied(SNAPSHOTTER, driver) as far,
+            snapshot_service(tmp_path, {"native": far}) as stand,
+        ):
+            yield stand.service

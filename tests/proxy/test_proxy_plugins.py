@@ -91,8 +91,8 @@ def reason(daemon: RunningDaemon, uri: str = URI) -> str:
     return next(one.reason for one in daemon.daemon.plugins() if one.uri == uri)
 
 
-async def until(daemon: RunningDaemon, connected: bool) -> None:
-    while (reason(daemon) == "") is not connected:  # noqa: ASYNC110 - of the link
+async def until(daemon: RunningDaemon, connected: bool, uri: str = URI) -> None:
+    while (reason(daemon, uri) == "") is not connected:  # noqa: ASYNC110 - of the link
         await trio.sleep(0.005)
 
 

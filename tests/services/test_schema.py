@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgpack
 import pytest
 
-from pluggd.core.rpcdoc import served_kinds
+from pluggd.core.rpcdoc import kinds_with_methods
 from pluggd.services.content import CONTENT
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd, Send, rpc
@@ -58,7 +58,7 @@ def test_records_are_listed_once_also_when_they_contain_themselves() -> None:
 
 
 def test_every_service_describes_itself_in_plain_data() -> None:
-    kinds = served_kinds()
+    kinds = kinds_with_methods()
     assert {"pluggd.images.v1", "pluggd.rpc.v1"} <= {kind.name for kind in kinds}
     for kind in kinds:
         described = service_schema(kind).describe()

@@ -26,7 +26,6 @@ from pluggd.services.schema import (
     ITEM_CREDIT,
     MethodSchema,
     Parameter,
-    ServiceSchema,
     describe_record,
     service_schema,
 )
@@ -34,9 +33,14 @@ from pluggd.services.wiretypes import type_name
 from pluggd.struct import as_map
 from pluggd.wire.limits import Limits
 
+NOT_SERVED = (
+    "Not for clients: the daemon calls these methods at a process that provides the kind "
+    "for it (`[proxy_plugins]`), and its own socket has none of them."
+)
 
-def served_kinds() -> list[Kind[Any]]:
-    """All kinds of `pluggd.services` that serve methods, by name."""
+
+def kinds_with_methods() -> list[Kind[Any]]:
+    """All kinds of `pluggd.services` that declare methods, by name."""
     found: dict[str, Kind[Any]] = {}
     for module in pkgutil.iter_modules(pluggd.services.__path__):
         members = vars(importlib.import_module(f"pluggd.services.{module.name}"))
@@ -53,7 +57,7 @@ def _is_kind(value: object) -> TypeGuard[Kind[Any]]:
 def render() -> str:
     """The whole text of docs/rpc.md."""
     prose = resources.files("pluggd.core").joinpath("rpcdoc.md").read_text("utf-8")
-    services = ["\n".join(_service(service_schema(kind))) for kind in served_kinds()]
+    services = ["\n".join(_service(kind)) for kind in kinds_with_methods()]
     parts = [part.rstrip() for part in (_fill(prose), *services)]
     return "\n\n".join(parts) + "\n"
 
@@ -74,9 +78,13 @@ def _first_line(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0]
 
 
-def _service(schema: ServiceSchema) -> Iterator[str]:
+def _service(kind: Kind[Any]) -> Iterator[str]:
+    schema = service_schema(kind)
     yield f"## {schema.name}"
     yield ""
+    if not kind.served:
+        yield NOT_SERVED
+        yield ""
     yield f"Kind `{schema.kind}`. {schema.doc}"
     for method in schema.methods:
         yield ""

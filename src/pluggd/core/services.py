@@ -80,7 +80,8 @@ class Services:
             # Whose interface is not even known, since the registration is wrong.
             if row.registration is not None and row.kind not in self._kinds:
                 error = self._table.why_unavailable(row.kind)
-                if row.status is Status.FAILED:
+                served = row.registration.provides.served
+                if row.status is Status.FAILED and served:
                     self.dispatcher.unavailable(
                         row.registration.provides.service, error
                     )
@@ -194,6 +195,11 @@ class Services:
 
 
 def is_served(kind: Kind[Any]) -> bool:
+    """Whether clients may call it, and there is something to call."""
+    return kind.served and has_methods(kind)
+
+
+def has_methods(kind: Kind[Any]) -> bool:
     """Whether the interface declares methods with @rpc."""
     return any(
         hasattr(member, RPC_ATTRIBUTE)

@@ -17,7 +17,7 @@ from pluggd import services
 from pluggd.core.arguments import did_you_mean
 from pluggd.core.discovery import Found
 from pluggd.core.failure import Failure
-from pluggd.core.services import is_served
+from pluggd.core.services import has_methods
 from pluggd.core.settings import ProxySettings, Settings, short_kind
 from pluggd.errors import InvalidArgument, PluggdError
 from pluggd.model.identifiers import validate_identifier
@@ -80,7 +80,7 @@ def _proxy(name: str, entry: ProxySettings, kinds: dict[str, Kind[Any]]) -> Foun
         validate_identifier(name)
         if not entry.address.startswith("/"):
             raise InvalidArgument("address must be the path of a socket")
-        _check(kind)
+        check_proxied(kind)
     except PluggdError as error:
         named: Registration[Any, Any] = Registration(
             Kind(kinds.get(entry.kind, Kind(entry.kind, object)).name, object),
@@ -108,9 +108,10 @@ def _kind(name: str, kinds: dict[str, Kind[Any]]) -> Kind[Any]:
     )
 
 
-def _check(kind: Kind[Any]) -> None:
-    """Whether all of the interface can go over a socket."""
-    if not is_served(kind):
+def check_proxied(kind: Kind[Any]) -> None:
+    """Whether all of the interface can go over a socket, where clients may use it or
+    not. Raises InvalidArgument."""
+    if not has_methods(kind):
         raise InvalidArgument(f"{kind} is used in process only and cannot be proxied")
     served = {method.attribute for method in service_schema(kind).methods}
     own = {

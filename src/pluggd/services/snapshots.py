@@ -78,8 +78,12 @@ class Snapshotter(Protocol):
     What a method answered survives kill -9 at any later point; what it did not answer
     has happened wholly or not at all. Methods may be called at the same time. Nothing
     here looks at the lease or the namespace of the call.
+
+    A driver may be a process of its own, on the same machine and in the same mount
+    namespace (`[proxy_plugins]`). Clients never reach one: they use `Snapshots`.
     """
 
+    @rpc(result="mounts", namespaced=False)
     async def prepare(
         self, *, key: str, parent: str = "", labels: Mapping[str, str] = {}
     ) -> list[Mount]:
@@ -90,16 +94,19 @@ class Snapshotter(Protocol):
         """
         ...
 
+    @rpc(result="mounts", namespaced=False)
     async def view(
         self, *, key: str, parent: str = "", labels: Mapping[str, str] = {}
     ) -> list[Mount]:
         """Make a read-only snapshot. Errors as in prepare."""
         ...
 
+    @rpc(result="mounts", namespaced=False)
     async def mounts(self, *, key: str) -> list[Mount]:
         """Of an active one or a view. Raises NotFound, FailedPrecondition."""
         ...
 
+    @rpc(result="usage", namespaced=False)
     async def commit(
         self, *, name: str, key: str, labels: Mapping[str, str] = {}
     ) -> Usage:
@@ -110,10 +117,12 @@ class Snapshotter(Protocol):
         """
         ...
 
+    @rpc(result="snapshot", namespaced=False)
     async def stat(self, *, key: str) -> SnapshotInfo:
         """Raises NotFound."""
         ...
 
+    @rpc(result="snapshot", namespaced=False)
     async def update(
         self, *, info: SnapshotInfo, fields: Sequence[str] = ()
     ) -> SnapshotInfo:
@@ -123,10 +132,12 @@ class Snapshotter(Protocol):
         """
         ...
 
+    @rpc(result="snapshots", namespaced=False)
     async def walk(self) -> list[SnapshotInfo]:
         """All of them, in byte order of the key."""
         ...
 
+    @rpc(result="freed", namespaced=False)
     async def remove(self, *, key: str) -> int:
         """Remove one and its bytes; the bytes freed.
 
@@ -135,21 +146,24 @@ class Snapshotter(Protocol):
         """
         ...
 
+    @rpc(result="usage", namespaced=False)
     async def usage(self, *, key: str) -> Usage:
         """Of an active one as it is now, of a committed one as it was committed; a
         view has none. Raises NotFound."""
         ...
 
+    @rpc(result="freed", namespaced=False)
     async def cleanup(self) -> int:
         """Remove leftovers that belong to no snapshot; the bytes freed."""
         ...
 
+    @rpc(result="findings", namespaced=False)
     async def check(self, *, deep: bool, repair: bool) -> list[Finding]:
         """Compare what is on the disk with what it knows (`pluggd.services.fsck`)."""
         ...
 
 
-SNAPSHOTTER = Kind("pluggd.snapshotter.v1", Snapshotter)
+SNAPSHOTTER = Kind("pluggd.snapshotter.v1", Snapshotter, served=False)
 
 
 class Snapshots(Protocol):
