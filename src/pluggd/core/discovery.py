@@ -289,10 +289,22 @@ def examine(source: Source) -> list[Found]:
     ]
 
 
+class _Manager(pluggy.PluginManager):
+    """Looks at functions only, which is all that may carry the mark: most names of a
+    module are something else."""
+
+    _HOOKABLE = (types.FunctionType, types.MethodType, staticmethod, classmethod)
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        if type(vars(plugin).get(name)) not in self._HOOKABLE:
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
 def _ask(
     module: object, name: str
 ) -> list[tuple[Registration[Any, Any], Failure | None]]:
-    manager = pluggy.PluginManager(PROJECT)
+    manager = _Manager(PROJECT)
     manager.add_hookspecs(PluggdSpec)
     manager.register(module, name)
     manager.check_pending()

@@ -35,7 +35,13 @@ from pluggd.services.call import Call, Peer, current_call, namespace
 from pluggd.services.hello import RPC
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Unfinished
-from pluggd.services.schema import MethodSchema, ServiceSchema, service_schema
+from pluggd.services.schema import (
+    MethodSchema,
+    has_methods,
+    served_names,
+    service_schema,
+    wire_name,
+)
 from pluggd.struct import as_map
 from pluggd.wire.encoder import NIL, wrapping
 from pluggd.wire.limits import Limits
@@ -189,7 +195,8 @@ class Dispatcher:
         self._access: AccessConfig | None = None
         self.set_access(access)
         self._methods: dict[str, Method] = {}
-        self._services: dict[str, ServiceSchema] = {RPC.service: service_schema(RPC)}
+        self._services: dict[str, Kind[Any]] = {RPC.service: RPC}
+        self._unread: dict[str, Kind[Any]] = {}
         self._providers: dict[str, str] = {}
         self._implementations: dict[str, object] = {}
         self._down: dict[str, PluggdError] = {}
@@ -206,28 +213,46 @@ class Dispatcher:
     def add(self, kind: Kind[Any], implementation: object, uri: str = "") -> None:
         """Serve a kind by an object; uri: of its plugin, for messages.
 
-        A method that an older provider does not have is answered `not_implemented`.
-        Raises TypeError for a kind whose declaration cannot be served.
+        A method that an older provider does not have is answered `not_implemented`. The
+        declaration is read at the first call: 2 ms for each service are a sixth of a
+        start. Discovery has read those that might be wrong (`validation`).
         """
-        schema = service_schema(kind)
-        if not schema.methods:
+        if not has_methods(kind):
             return
+        service = kind.service
+        self._forget(service)
+        self._services[service] = self._unread[service] = kind
+        self._providers[service] = uri
+        self._implementations[service] = implementation
+        for attribute in served_names(kind):
+            if not hasattr(implementation, attribute):
+                name = f"{service}.{wire_name(attribute)}"
+                log.warning("%s does not have %s", uri or kind.name, name)
+
+    def _read(self, kind: Kind[Any]) -> None:
+        """Make the methods of a service of which none was called yet."""
+        del self._unread[kind.service]
+        uri = self._providers[kind.service]
+        implementation = self._implementations[kind.service]
         arguments = arguments_of(kind)
-        self._forget(schema.name)
-        self._services[schema.name] = schema
-        self._providers[schema.name] = uri
-        self._implementations[schema.name] = implementation
-        for method in schema.methods:
+        for method in service_schema(kind).methods:
             function = getattr(implementation, method.attribute, None)
-            if function is None:
-                log.warning("%s does not have %s", uri or kind.name, method.name)
-                continue
-            self._methods[method.name] = Method(
-                method,
-                arguments[method.attribute],
-                function,
-                self.statistics.method(method.name, uri),
-            )
+            if function is not None:
+                self._methods[method.name] = Method(
+                    method,
+                    arguments[method.attribute],
+                    function,
+                    self.statistics.method(method.name, uri),
+                )
+
+    def _served(self, name: str) -> Method | None:
+        method = self._methods.get(name)
+        if method is None and self._unread:
+            kind = self._unread.get(name.rpartition(".")[0])
+            if kind is not None:
+                self._read(kind)
+                method = self._methods.get(name)
+        return method
 
     def set_access(self, access: AccessConfig | None) -> None:
         """Who may call what, from the next request on."""
@@ -239,10 +264,9 @@ class Dispatcher:
         """Answer every call of a service with this error from now on."""
         service = kind if isinstance(kind, str) else kind.service
         if not isinstance(kind, str):
-            schema = service_schema(kind)
-            if not schema.methods:
+            if not has_methods(kind):
                 return
-            self._services[service] = schema
+            self._services[service] = kind
         self._forget(service)
         self._down[service] = error
 
@@ -253,6 +277,7 @@ class Dispatcher:
 
     def _forget(self, service: str) -> None:
         self._down.pop(service, None)
+        self._unread.pop(service, None)
         self._providers.pop(service, None)
         self._implementations.pop(service, None)
         for name in [n for n in self._methods if n.rpartition(".")[0] == service]:
@@ -287,7 +312,7 @@ class Dispatcher:
         ]
 
     def _describe(self, service: str) -> dict[str, Any]:
-        described = self._services[service].describe()
+        described = service_schema(self._services[service]).describe()
         described["provider"] = self._providers.get(service, "")
         if service == RPC.service:
             described["limits"] = as_map(self.limits)
@@ -299,23 +324,23 @@ class Dispatcher:
 
     def method(self, name: str) -> Method:
         """Raises NotImplemented_ naming what is unknown, or why a service is down."""
-        method = self._methods.get(name)
+        method = self._served(name)
         if method is not None:
             return method
         if name == HELLO:
             return self._hello
         service, _, short = name.rpartition(".")
         self._check_up(service)
-        schema = self._services.get(service)
-        if schema is None and "." not in service:
+        kind = self._services.get(service)
+        if kind is None and "." not in service:
             raise NotImplemented_(
                 f'unknown method "{name}": a method is service.version.name, as in '
                 f"images.v1.list"
             )
-        if schema is None:
+        if kind is None:
             hint = did_you_mean(service, self._services)
             raise NotImplemented_(f'unknown service "{service}" of "{name}"{hint}')
-        declared = [m.name.rpartition(".")[2] for m in schema.methods]
+        declared = [m.name.rpartition(".")[2] for m in service_schema(kind).methods]
         if short in declared:
             uri = self._providers.get(service, "")
             raise NotImplemented_(f'method "{name}" is not implemented by {uri}')
@@ -379,7 +404,7 @@ class Dispatcher:
 
     def counters(self, name: str) -> MethodStatistics:
         """What to count a request of this name with, whether there is such a method."""
-        method = self._methods.get(name)
+        method = self._served(name)
         if method is not None:
             return method.statistics
         return self._hello.statistics if name == HELLO else self._unknown

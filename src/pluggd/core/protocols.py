@@ -28,6 +28,8 @@ def mismatches(kind: Kind[Any], implementation: object) -> list[str]:
         ]
     found: list[str] = []
     for name, declared in _methods(interface):
+        if _alike(declared, _plain_method(implementation, name)):
+            continue
         try:
             given = inspect.getattr_static(implementation, name)
         except AttributeError:
@@ -53,6 +55,39 @@ def _methods(interface: type) -> list[tuple[str, Any]]:
             if public and (inspect.isfunction(value) or isinstance(value, property)):
                 members[name] = value
     return sorted(members.items())
+
+
+def _plain_method(implementation: object, name: str) -> object:
+    """The function behind a method; None when more than one is behind it."""
+    if name in getattr(implementation, "__dict__", ()):
+        return None
+    for cls in type(implementation).__mro__:
+        if name in cls.__dict__:
+            return cls.__dict__[name]
+    return None
+
+
+def _alike(declared: object, given: object) -> bool:
+    """Whether two functions take the very same parameters, as nearly all do: then there
+    is nothing to compare, which would be a twentieth of each start."""
+    if not (inspect.isfunction(declared) and inspect.isfunction(given)):
+        return False
+    if inspect.iscoroutinefunction(declared) != inspect.iscoroutinefunction(given):
+        return False
+    return _parameters(declared) == _parameters(inspect.unwrap(given))
+
+
+def _parameters(function: Any) -> tuple[object, ...]:
+    code = function.__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    return (
+        code.co_varnames[:count],
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS),
+        len(function.__defaults__ or ()),
+        set(function.__kwdefaults__ or ()),
+    )
 
 
 def _compare(name: str, declared: Any, given: Any, bound: Any) -> list[str]:

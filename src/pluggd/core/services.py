@@ -27,7 +27,7 @@ from pluggd.errors import NotFound, PluggdError, Unavailable
 from pluggd.services.introspection import Health, ServiceHealth
 from pluggd.services.kind import Kind
 from pluggd.services.management import MANAGEMENT
-from pluggd.services.rpc import RPC_ATTRIBUTE
+from pluggd.services.schema import has_methods
 from pluggd.wire.limits import Limits
 
 
@@ -197,15 +197,6 @@ class Services:
 def is_served(kind: Kind[Any]) -> bool:
     """Whether clients may call it, and there is something to call."""
     return kind.served and has_methods(kind)
-
-
-def has_methods(kind: Kind[Any]) -> bool:
-    """Whether the interface declares methods with @rpc."""
-    return any(
-        hasattr(member, RPC_ATTRIBUTE)
-        for cls in kind.interface.__mro__
-        for member in vars(cls).values()
-    )
 
 
 def limits_of(settings: LimitSettings) -> Limits:

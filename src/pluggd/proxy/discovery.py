@@ -17,7 +17,6 @@ from pluggd import services
 from pluggd.core.arguments import did_you_mean
 from pluggd.core.discovery import Found
 from pluggd.core.failure import Failure
-from pluggd.core.services import has_methods
 from pluggd.core.settings import ProxySettings, Settings, short_kind
 from pluggd.errors import InvalidArgument, PluggdError
 from pluggd.model.identifiers import validate_identifier
@@ -25,7 +24,7 @@ from pluggd.plugin import Context, NoConfig, Registration
 from pluggd.proxy.link import Link
 from pluggd.proxy.stub import make_proxy
 from pluggd.services.kind import Kind
-from pluggd.services.schema import service_schema
+from pluggd.services.schema import has_methods, service_schema
 
 
 @dataclass(frozen=True)

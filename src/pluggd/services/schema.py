@@ -152,8 +152,20 @@ def service_schema(kind: Kind[Any]) -> ServiceSchema:
         name=kind.service,
         kind=kind.name,
         doc=_doc(interface),
-        methods=tuple(_methods(kind.service, interface)),
+        methods=tuple(
+            _method(kind.service, *declared) for declared in _declared(interface)
+        ),
     )
+
+
+def has_methods(kind: Kind[Any]) -> bool:
+    """Whether the interface declares methods with @rpc."""
+    return any(True for _ in _declared(kind.interface))
+
+
+def served_names(kind: Kind[Any]) -> list[str]:
+    """The methods in Python, without reading what they take."""
+    return [attribute for attribute, _, _ in _declared(kind.interface)]
 
 
 def wire_name(attribute: str) -> str:
@@ -161,7 +173,8 @@ def wire_name(attribute: str) -> str:
     return attribute.removesuffix("_")
 
 
-def _methods(service: str, interface: Any) -> Iterator[MethodSchema]:
+def _declared(interface: Any) -> Iterator[tuple[str, Any, RpcOptions]]:
+    """(name, function, options) of what is marked with @rpc, each name once."""
     seen: set[str] = set()
     bases: tuple[type, ...] = interface.__mro__
     for base in reversed(bases):
@@ -170,7 +183,7 @@ def _methods(service: str, interface: Any) -> Iterator[MethodSchema]:
             options = getattr(function, RPC_ATTRIBUTE, None)
             if isinstance(options, RpcOptions) and attribute not in seen:
                 seen.add(attribute)
-                yield _method(service, attribute, function, options)
+                yield attribute, function, options
 
 
 def _method(
