@@ -190,6 +190,13 @@ def test_one_uri_twice_is_named_with_both_files(tmp_path: Path) -> None:
     assert str(there) in result.output
 
 
+def test_methods_that_are_taken_over_count(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    result = check(root / "docs" / "examples" / "decorating.py")
+    assert "does not keep the interface" not in result.output, result.output
+    assert "ok: registration" in result.output
+
+
 @pytest.mark.parametrize("form", ["folder", "package"])
 def test_what_was_just_made_is_ok(tmp_path: Path, form: str) -> None:
     line = ["plugin", "new", "mine", f"--{form}", "--in", str(tmp_path)]

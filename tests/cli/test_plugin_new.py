@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,19 @@ from click.testing import CliRunner, Result
 from pluggd.cli.author.kinds import known_kinds
 from pluggd.cli.author.new import FORMS
 from pluggd.cli.pluggd import main
+from pluggd.services.credentials import CREDENTIALS
+from pluggd.services.daemon import DAEMON
+from pluggd.services.hello import RPC
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 RULES = "E,F,W,I,UP,B,C4,SIM,RUF,PT,RET,PIE,ASYNC"
 # As for this project: long messages may stand, and defaults are those of the Protocol.
 EXCEPT = "E501,B006,RUF012"
+
+INSTALLED = any(one.name == "pluggd" for one in entry_points(group="pytest11"))
+PYTEST = ["-p", "no:cacheprovider"] + (
+    [] if INSTALLED else ["-p", "pluggd.testing.pytest_plugin"]
+)
 
 
 def new(directory: Path, *arguments: str) -> Result:
@@ -50,10 +59,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in ("greeter", "images", "snapshotter", "metadata"):
             result = new(directory, f"{kind}-{form}", "--kind", kind, f"--{form}")
             assert result.exit_code == 0, result.output
+        for kind in ("images", "gc"):
+            name = f"over-{kind}-{form}"
+            result = new(directory, name, "--decorate", kind, f"--{form}")
+            assert result.exit_code == 0, result.output
     for known in known_kinds().values():
         name = known.kind.name.split(".")[1]
         result = new(directory, f"all-{name}", "--kind", known.kind.name)
         assert result.exit_code == 0, result.output
+        if known.kind not in (DAEMON, RPC, CREDENTIALS):
+            result = new(directory, f"over-{name}", "--decorate", known.kind.name)
+            assert result.exit_code == 0, result.output
     return directory
 
 
@@ -74,9 +90,18 @@ def test_what_is_written_is_typed(made: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_its_test_is_green(made: Path, form: str) -> None:
-    for kind in ("greeter", "images"):
-        said = ran(made / f"{kind}-{form}", "pytest", "-q", "-p", "no:cacheprovider")
+    for kind in ("greeter", "images", "over-images", "over-gc"):
+        said = ran(made / f"{kind}-{form}", "pytest", "-q", *PYTEST)
         assert " passed" in said
+
+
+@pytest.mark.slow
+def test_a_decorator_of_any_kind_starts_over_what_is_bundled(made: Path) -> None:
+    for known in known_kinds().values():
+        one = made / f"over-{known.kind.name.split('.')[1]}"
+        if one.exists():
+            said = ran(one, "pytest", "-q", *PYTEST)
+            assert " passed" in said
 
 
 def test_it_ends_with_what_to_type_next(tmp_path: Path) -> None:
@@ -98,6 +123,9 @@ def test_it_ends_with_what_to_type_next(tmp_path: Path) -> None:
         (["class"], "no word of Python"),
         (["mine", "--kind", "image"], "did you mean images?"),
         (["mine", "--kind", "a.b"], 'as in "acme.backups.v1"'),
+        (["mine", "--decorate", "image"], 'none of that name; did you mean "images"?'),
+        (["mine", "--decorate", "daemon"], "is the daemon's own and not decorated"),
+        (["mine", "--decorate", "credentials"], "there is nothing to stand over"),
     ],
 )
 def test_a_wrong_name_is_refused_with_the_rule(

@@ -25,6 +25,11 @@ def plugin_group() -> None:
     " (`acme.backups.v1`). Default: a new one with the name of the plugin.",
 )
 @click.option(
+    "--decorate",
+    metavar="KIND",
+    help="Stand over the provider of a kind that pluggd has, to forbid, count or add.",
+)
+@click.option(
     "--single-file", "form", flag_value="single-file", default=True, help="The default."
 )
 @click.option("--folder", "form", flag_value="folder", help="One module per concern.")
@@ -36,12 +41,19 @@ def plugin_group() -> None:
     default=Path(),
     help="Where to put it; default: here.",
 )
-def new(name: str, kind: str | None, form: str, directory: Path) -> None:
+def new(
+    name: str, kind: str | None, decorate: str | None, form: str, directory: Path
+) -> None:
     """Write a plugin that works, with its options, README and test."""
     from pluggd.cli.author.new import new_plugin
 
+    if kind and decorate:
+        raise click.UsageError(
+            "--kind and --decorate exclude each other: what decorates a kind provides it"
+        )
+    wanted = decorate or kind or name.replace("-", "_")
     try:
-        made = new_plugin(name, kind or name.replace("-", "_"), form, directory)
+        made = new_plugin(name, wanted, form, directory, over=decorate is not None)
     except PluggdError as error:
         raise click.ClickException(error.message) from None
     for file in made.files:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from pluggd import services
-from pluggd.errors import InvalidArgument
+from pluggd.core.discovery import bundled_dir, bundled_sources, examine
+from pluggd.errors import FailedPrecondition, InvalidArgument
+from pluggd.services.daemon import DAEMON
+from pluggd.services.hello import RPC
 from pluggd.services.kind import Kind
 
 NEW = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[0-9]+")
@@ -48,6 +51,51 @@ def known(name: str) -> Known | None:
     """By its whole name, or by the word in it: `images` is `pluggd.images.v1`."""
     kinds = known_kinds()
     return kinds.get(name) or kinds.get(f"pluggd.{name}.v1")
+
+
+def decorated(name: str) -> Known:
+    """The kind to stand over. Raises InvalidArgument for one that pluggd does not have,
+    or that is the daemon's own."""
+    found = known(name)
+    kinds = [one for one in known_kinds() if one not in (DAEMON.name, RPC.name)]
+    if found is None:
+        words = [one.split(".")[1] for one in kinds]
+        close = difflib.get_close_matches(name, words, 1)
+        meant = f'; did you mean "{close[0]}"?' if close else ""
+        raise InvalidArgument(
+            f'kind "{name}": pluggd has none of that name{meant} It has'
+            f" {', '.join(sorted(words))}: invalid argument"
+        )
+    if found.kind.name not in kinds:
+        raise InvalidArgument(
+            f"kind {found.kind.name} is the daemon's own and not decorated:"
+            " invalid argument"
+        )
+    return found
+
+
+def providers(kind: str) -> list[str]:
+    """The ids of what is bundled for a kind and starts unless something else is
+    selected. Raises FailedPrecondition when there is none."""
+    registrations = [
+        one.registration
+        for source in bundled_sources(bundled_dir())
+        for one in examine(source)
+    ]
+    ids = sorted(
+        one.id
+        for one in registrations
+        if one is not None
+        and one.provides.name == kind
+        and not one.alternative
+        and not one.decorates
+    )
+    if not ids:
+        raise FailedPrecondition(
+            f"kind {kind}: nothing that comes with pluggd provides it, so there is nothing"
+            " to stand over: write a provider (--kind): failed precondition"
+        )
+    return ids
 
 
 def new_name(text: str) -> str:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import keyword
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from pluggd import __version__
-from pluggd.cli.author.kinds import Known, known, new_name
-from pluggd.cli.author.stubs import WIDTH, stubs
+from pluggd.cli.author.decorator import decorator
+from pluggd.cli.author.imports import joined
+from pluggd.cli.author.kinds import Known, decorated, known, new_name, providers
+from pluggd.cli.author.stubs import stubs
 from pluggd.errors import AlreadyExists, InvalidArgument
 from pluggd.model.api import API
 from pluggd.model.identifiers import validate_identifier
@@ -34,6 +35,11 @@ STARTING = (
     "from pluggd.plugin import hookimpl",
 )
 """What a known kind in a single file needs beside its methods."""
+FAKES = (
+    *("content", "images", "leases", "containers", "namespaces"),
+    *("events", "gc", "snapshotter"),
+)
+"""Kinds of which a fake is a fixture, `pluggd_images` and so on."""
 FORMS = ("single-file", "folder", "package")
 
 
@@ -46,8 +52,10 @@ class Made:
     commands: Sequence[tuple[str, str]]
 
 
-def new_plugin(name: str, kind: str, form: str, directory: Path) -> Made:
-    """Write a plugin into `directory/<name>`.
+def new_plugin(
+    name: str, kind: str, form: str, directory: Path, *, over: bool = False
+) -> Made:
+    """Write a plugin into `directory/<name>`; over: one that decorates the kind.
 
     Raises InvalidArgument (name, kind), AlreadyExists when there is something already.
     """
@@ -61,17 +69,23 @@ def new_plugin(name: str, kind: str, form: str, directory: Path) -> Made:
     root = directory / name
     if root.exists():
         raise AlreadyExists(f"{root}: remove it or take another name: already exists")
-    served = known(kind)
+    served = decorated(kind) if over else known(kind)
     values = {
         "name": name,
         "module": module,
         "form": form,
         "version": __version__,
         "api": API,
+        "requires": "nothing",
     }
-    values |= _of_known(served) if served else _of_new(new_name(kind), module)
     values["class_"] = "".join(part.title() for part in module.split("_"))
-    files = {root / place: text for place, text in _files(values, form, served).items()}
+    if served is None:
+        values |= _of_new(new_name(kind), module)
+    else:
+        values |= _of_decorator(served) if over else _of_known(served)
+    flavour = "over" if over else "known" if served else "new"
+    texts = _files(values, form, served, flavour)
+    files = {root / place: text for place, text in texts.items()}
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -94,10 +108,43 @@ def _of_known(served: Known) -> dict[str, str]:
         "constant": served.constant,
         "interface": interface,
         "methods": methods.rstrip(),
-        "imports": _joined(needed),
-        "kind_imports": _joined(own),
+        "imports": joined(needed),
+        "kind_imports": joined(own),
         "kind_module": served.module,
-        "all_imports": _joined([*needed, *own, *STARTING]),
+        "all_imports": joined([*needed, *own, *STARTING]),
+    }
+
+
+def _of_decorator(served: Known) -> dict[str, str]:
+    made = decorator(served.kind.interface)
+    interface = served.kind.interface.__name__
+    taken = [f"\n        self.{name} = below.{name}" for name in made.others]
+    own = f"from {served.module} import {interface}"
+    constant = f"from {served.module} import {served.constant}"
+    needed = [*made.imports, "from pluggd.errors import PermissionDenied", own]
+    kind, ids = served.kind.name, providers(served.kind.name)
+    one_of = len(ids) > 1
+    start = [constant, own, "from pluggd.model.figures import counter"]
+    return {
+        "kind": served.kind.name,
+        "requires": "nothing but what it decorates (`[decorate]`)",
+        "word": served.kind.name.split(".")[1],
+        "service": served.kind.service,
+        "constant": served.constant,
+        "interface": interface,
+        "kind_module": served.module,
+        "method": made.method,
+        "signature": made.signature,
+        "forward": made.forward,
+        "select_toml": f'[select]\n"{kind}" = "{ids[0]}"\n\n' if one_of else "",
+        "select_config": f'    "select": {{"{kind}": "{ids[0]}"}},\n' if one_of else "",
+        "taken": "".join(taken),
+        "example": made.example,
+        "imports": joined(needed),
+        "registration_imports": joined(
+            [*start, *(one for one in STARTING if "pluggd.plugin" in one)]
+        ),
+        "all_imports": joined([*needed, *start, *STARTING]),
     }
 
 
@@ -111,38 +158,11 @@ def _of_new(kind: str, module: str) -> dict[str, str]:
     }
 
 
-def _joined(lines: Sequence[str]) -> str:
-    """Imports as a sorter leaves them: Python's own first, one statement a module."""
-    modules: dict[str, set[str]] = {}
-    for line in lines:
-        if match := re.fullmatch(r"from (\S+) import (.+)", line):
-            modules.setdefault(match[1], set()).add(match[2])
-    statements = {line.split()[1]: line for line in lines if line.startswith("import ")}
-    parts: dict[bool, list[str]] = {True: [], False: []}
-    for name, line in sorted(statements.items()):
-        parts[name.split(".")[0] in sys.stdlib_module_names].append(line)
-    for module, names in sorted(modules.items()):
-        listed = sorted(names, key=_case_order)
-        line = f"from {module} import {', '.join(listed)}"
-        if len(line) > WIDTH:
-            inside = "".join(f"    {name},\n" for name in listed)
-            line = f"from {module} import (\n{inside})"
-        parts[module.split(".")[0] in sys.stdlib_module_names].append(line)
-    return "\n\n".join("\n".join(part) for part in parts.values() if part)
-
-
-def _case_order(name: str) -> tuple[int, str]:
-    """CONSTANTS, then Classes, then functions."""
-    return (
-        0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2,
-        name,
-    )
-
-
-def _files(values: dict[str, str], form: str, served: Known | None) -> dict[str, str]:
+def _files(
+    values: dict[str, str], form: str, served: Known | None, flavour: str
+) -> dict[str, str]:
     """Path below the root, and text. The order is that in which to read them."""
     module = values["module"]
-    flavour = "known" if served else "new"
     suite = SUITES.get(served.kind.name) if served else None
     home = f"src/{module}" if form == "package" else f"plugins/{module}"
     files: dict[str, str] = {"README.md": "README.md"}
@@ -165,7 +185,9 @@ def _files(values: dict[str, str], form: str, served: Known | None) -> dict[str,
     else:
         files["pyproject.toml"] = "tools.toml"
         values["plugin_dirs"] = 'plugin_dirs = ["plugins"]'
-    if served:
+    if flavour == "over":
+        values |= _tests_over(values)
+    elif served:
         values |= _tests_of(suite, values)
     else:
         values["test_imports"] = _new_imports(form, values)
@@ -199,9 +221,39 @@ def _tests_of(suite: Where | None, values: dict[str, str]) -> dict[str, str]:
             f"from {values['kind_module']} import {values['interface']}",
         ]
     return {
-        "test_imports": f"{_joined(imports)}\n\n{values['module_imports']}",
+        "test_imports": f"{joined(imports)}\n\n{values['module_imports']}",
         "conformance": conformance,
     }
+
+
+def _tests_over(values: dict[str, str]) -> dict[str, str]:
+    """What the test of a decorator imports; where a fake of the kind is a fixture, how it
+    refuses is tested as well."""
+    imports = [
+        "from pathlib import Path",
+        "import trio",
+        "from pluggd.testing import running_daemon",
+    ]
+    registered = values["module_imports"]
+    refusal = ""
+    if values["example"] and values["word"] in FAKES:
+        refusal = "\n\n\n" + _fill("over_refusal.py", values).rstrip()
+        imports += [
+            "import pytest",
+            "from pluggd.errors import InvalidArgument",
+            "from pluggd.errors import NotFound",
+            "from pluggd.errors import PermissionDenied",
+            "from pluggd.services import call",
+            "from pluggd.testing import started",
+            *(
+                f"from {values['kind_module']} import {name}"
+                for name in (values["constant"], values["interface"])
+            ),
+        ]
+    else:
+        registered = registered.replace("import Config, ", "import ")
+        registered = registered.rpartition("import Config\n")[2]
+    return {"test_imports": f"{joined(imports)}\n\n{registered}", "refusal": refusal}
 
 
 def _fill(template: str, values: dict[str, str]) -> str:

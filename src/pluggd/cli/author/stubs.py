@@ -12,6 +12,8 @@ import ast
 import builtins
 import importlib
 import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 88
@@ -19,8 +21,22 @@ WIDTH = 88
 
 def stubs(interface: type[Any], service: str) -> tuple[str, list[str]]:
     """The methods, indented by four, and the imports that their signatures need."""
-    methods: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
-    modules: dict[str, str] = {}
+    methods = methods_of(interface).values()
+    texts = [_method(method.node, service) for method in methods]
+    return "\n".join(texts), sorted(imports_of(methods))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a Protocol as its source has it. module: where it is declared."""
+
+    node: ast.FunctionDef | ast.AsyncFunctionDef
+    module: str
+
+
+def methods_of(interface: type[Any]) -> dict[str, Method]:
+    """All that its Protocols declare, by name, in order."""
+    methods: dict[str, Method] = {}
     for cls in reversed(interface.__mro__):
         if cls is object or not getattr(cls, "_is_protocol", False):
             continue
@@ -28,18 +44,17 @@ def stubs(interface: type[Any], service: str) -> tuple[str, list[str]]:
             continue
         for node in _class_of(cls).body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                methods[node.name] = node
-                modules[node.name] = cls.__module__
+                methods[node.name] = Method(node, cls.__module__)
+    return methods
+
+
+def imports_of(methods: Iterable[Method]) -> set[str]:
+    """The lines that bring the names of their signatures into a file."""
     names: dict[str, str] = {}
-    texts: list[str] = []
-    for name, node in methods.items():
-        for used in _names(node):
-            names.setdefault(used, modules[name])
-        texts.append(_method(node, service))
-    imports = {
-        line for used, module in names.items() if (line := _import(used, module))
-    }
-    return "\n".join(texts), sorted(imports)
+    for method in methods:
+        for used in _names(method.node):
+            names.setdefault(used, method.module)
+    return {line for used, module in names.items() if (line := _import(used, module))}
 
 
 def _class_of(cls: type[Any]) -> ast.ClassDef:
@@ -78,6 +93,13 @@ def _import(name: str, module: str) -> str:
 
 
 def _method(node: ast.FunctionDef | ast.AsyncFunctionDef, service: str) -> str:
+    name = node.name.removesuffix("_")
+    raising = f'        raise NotImplemented_("{service}.{name}: not implemented")'
+    return "\n".join([*head(node), raising, ""])
+
+
+def head(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """The lines up to the body."""
     lines: list[str] = []
     is_property = any(
         isinstance(one, ast.Name) and one.id == "property"
@@ -86,14 +108,12 @@ def _method(node: ast.FunctionDef | ast.AsyncFunctionDef, service: str) -> str:
     if is_property:
         lines.append("    @property")
     word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-    returns = f" -> {_text(node.returns)}" if node.returns is not None else ""
-    lines += _signature(f"    {word} {node.name}", _parameters(node.args), returns)
-    name = node.name.removesuffix("_")
-    lines += [f'        raise NotImplemented_("{service}.{name}: not implemented")', ""]
-    return "\n".join(lines)
+    returns = f" -> {text_of(node.returns)}" if node.returns is not None else ""
+    name = f"    {word} {node.name}"
+    return [*lines, *broken(name, _parameters(node.args), f"{returns}:")]
 
 
-def _text(node: ast.AST) -> str:
+def text_of(node: ast.AST) -> str:
     text = ast.unparse(node)
     # unparse writes 'single' quotes, which formatters turn around.
     return text.replace("'", '"') if '"' not in text else text
@@ -101,13 +121,13 @@ def _text(node: ast.AST) -> str:
 
 def _parameters(args: ast.arguments) -> list[str]:
     def one(arg: ast.arg, default: ast.expr | None) -> str:
-        note = f": {_text(arg.annotation)}" if arg.annotation is not None else ""
+        note = f": {text_of(arg.annotation)}" if arg.annotation is not None else ""
         if default is None:
             return arg.arg + note
         return (
-            f"{arg.arg}{note} = {_text(default)}"
+            f"{arg.arg}{note} = {text_of(default)}"
             if note
-            else f"{arg.arg}={_text(default)}"
+            else f"{arg.arg}={text_of(default)}"
         )
 
     positional = [*args.posonlyargs, *args.args]
@@ -131,12 +151,14 @@ def _parameters(args: ast.arguments) -> list[str]:
     return found
 
 
-def _signature(head: str, parameters: list[str], returns: str) -> list[str]:
-    """Broken as a formatter breaks it: as a whole, hugged, one parameter a line."""
-    whole = f"{head}({', '.join(parameters)}){returns}:"
+def broken(before: str, parts: Sequence[str], after: str) -> list[str]:
+    """`before(parts)after` as a formatter breaks it: as a whole, hugged, one a line."""
+    whole = f"{before}({', '.join(parts)}){after}"
     if len(whole) <= WIDTH:
         return [whole]
-    hugged = f"        {', '.join(parameters)}"
+    indent = before[: len(before) - len(before.lstrip())]
+    hugged = f"{indent}    {', '.join(parts)}"
     if len(hugged) <= WIDTH:
-        return [f"{head}(", hugged, f"    ){returns}:"]
-    return [f"{head}(", *(f"        {one}," for one in parameters), f"    ){returns}:"]
+        return [f"{before}(", hugged, f"{indent}){after}"]
+    inside = [f"{indent}    {one}," for one in parts]
+    return [f"{before}(", *inside, f"{indent}){after}"]

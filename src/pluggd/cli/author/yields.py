@@ -9,8 +9,10 @@ the class is read from the `yield` of the function.
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import textwrap
+import types
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -26,12 +28,32 @@ def wrong_types(registration: Registration[Any, Any]) -> Iterable[str]:
     does not tell which class it is."""
     for cls in yielded(registration.start):
         made = object.__new__(cls)
+        _take_over(made, cls, registration.provides.interface)
         found = mismatches(registration.provides, made)
         if found:
             yield (
                 f"{cls.__qualname__} ({_place(cls)}) does not keep the interface of"
                 f" {registration.provides.name}: {'; '.join(found)}"
             )
+
+
+def _take_over(made: object, cls: type[Any], interface: type[Any]) -> None:
+    """Give it the methods that its class sets on itself, as what decorates does with those
+    of another provider; their signatures are for a type checker to see."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError, SyntaxError):
+        return
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+            and callable(method := getattr(interface, node.attr, None))
+        ):
+            with contextlib.suppress(AttributeError):  # one that has slots
+                setattr(made, node.attr, types.MethodType(method, made))
 
 
 def _place(cls: type[Any]) -> str:
