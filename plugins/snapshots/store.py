@@ -29,7 +29,7 @@ from pluggd.model.filters import parse_filters
 from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, replace
 from pluggd.objects.pages import check_limit, encoded_page, record_test
-from pluggd.objects.records import check_text, sync_policy
+from pluggd.objects.records import check_text, collect_now, sync_policy
 from pluggd.services import call
 from pluggd.services.gc import Gc
 from pluggd.services.metadata import Metadata, Transaction, View
@@ -341,7 +341,7 @@ class SnapshotStore:
                 lambda txn: catalog.remove(txn, place), reclaim=True
             )
         if gc is not None:
-            await gc.run(wait=True)
+            await collect_now(gc)
 
     async def cleanup(self, *, snapshotter: str = "") -> None:
         name = await self._drivers.name(call.namespace(), snapshotter)

@@ -40,13 +40,13 @@ DROPPED = "dropped"
 """The id of what an operator brings."""
 
 DROP_IN = f"""
-import dataclasses
+from pluggd.model.record import replace
 from pluggd.plugin import hookimpl
 from plugins.{{module}} import registration
 
 @hookimpl
 def pluggd_register():
-    return dataclasses.replace(
+    return replace(
         registration.pluggd_register(), id="{DROPPED}", alternative=False
     )
 """

@@ -13,6 +13,10 @@ import pytest
 import trio
 
 from pluggd.client import Client
+from pluggd.errors import NotFound, Unavailable
+from pluggd.model.types import Descriptor
+from pluggd.services.call import using
+from pluggd.services.images import Image
 from pluggd.services.transfer import Progress
 from pluggd.testing import running_daemon
 from pluggd.testing.images import small_layout
@@ -74,6 +78,42 @@ async def test_an_image_is_imported_shared_and_removed(
                     for blob in blobs:
                         await two.content.delete(digest=blob.digest, sync=True)
                 assert s3.keys() == []
+
+
+async def test_a_deletion_in_an_outage_says_that_bytes_are_left(
+    tmp_path: Path, s3: S3Server
+) -> None:
+    digest = f"sha256:{hashlib.sha256(b'blob').hexdigest()}"
+    target = Descriptor(media_type="application/x", digest=digest, size=4)
+    with trio.fail_after(60):
+        async with (
+            running_daemon(tmp_path, config(s3)) as daemon,
+            daemon.client(namespace="one") as client,
+            daemon.client(namespace="two") as other,
+        ):
+            for each in (client, other):
+                await each.leases.create(id="l")
+                with using(lease="l"):
+                    await each.content.write(ref="r", action="commit", data=b"blob")
+            # Somebody else has it: nothing was to be removed.
+            s3.stop()
+            await client.content.delete(digest=digest, sync=True)
+            await other.images.create(image=Image(name="i", target=target))
+            await other.leases.delete(id="l", sync=True)
+            with pytest.raises(Unavailable, match=r"is deleted.*cannot be reached"):
+                await other.images.delete(name="i", sync=True)
+            with pytest.raises(NotFound):
+                await other.content.info(digest=digest)
+            stats = await client.gc.run(wait=True)
+            assert stats is not None
+            assert list(stats.left) == ["content"]
+            assert len(s3.keys()) == 1
+            await s3.start()
+            while s3.keys():  # noqa: ASYNC110 - it is tried again by itself
+                await trio.sleep(0.05)
+            stats = await client.gc.run(wait=True)
+            assert stats is not None
+            assert stats.left == {}
 
 
 async def test_a_large_ingest_goes_on_after_kill_9(

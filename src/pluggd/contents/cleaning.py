@@ -66,32 +66,37 @@ class Cleaner:
         self._running = trio.Lock()
 
     async def cleanup(self) -> int:
-        """Remove what all trash records name; the bytes freed. While the place of the
-        blobs cannot be reached, that is left to the next time."""
-        freed = 0
-        try:
-            freed = await self._cleanup()
-        except Unavailable as error:
-            self._log.warning("what nobody needs any more is removed later: %s", error)
-        return freed
+        """Remove what all trash records name; the bytes freed.
 
-    async def _cleanup(self) -> int:
+        Raises Unavailable when the place of the blobs cannot be reached, and all else is
+        removed: their trash records stay, for the next time.
+        """
         freed = 0
+        away: Unavailable | None = None
         async with self._running:
             after = ""
             while names := self._metadata.read(partial(next_trash, after=after)):
                 after = names[-1]
-                freed += await self._remove_blobs(
-                    [name for name in names if not name.startswith(INGEST_TRASH)]
-                )
+                blobs = [name for name in names if not name.startswith(INGEST_TRASH)]
+                try:
+                    # It is asked once: each try may take until its timeout.
+                    freed += await self._remove_blobs(blobs) if away is None else 0
+                except Unavailable as error:
+                    away = error
                 freed += await self._remove_ingests(
                     [name for name in names if name.startswith(INGEST_TRASH)]
                 )
+        if away is not None:
+            raise away
         return freed
 
     async def reconcile(self) -> None:
         """Remove what lies on the disk without a record."""
-        freed = await self.cleanup()
+        freed = 0
+        try:
+            freed = await self.cleanup()
+        except Unavailable as error:
+            self._log.warning("what nobody needs any more is removed later: %s", error)
         found = await self._blobs.digests()
         for some in batched(found, LOOKUPS):
             for digests in batched(await self._without_record(some), BATCH):

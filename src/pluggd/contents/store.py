@@ -18,7 +18,7 @@ from pluggd.model.filters import Adaptor, label_value
 from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.objects.pages import listed
-from pluggd.objects.records import sync_policy
+from pluggd.objects.records import collect_now, sync_policy
 from pluggd.plugin import Unfinished, inline, inline_encoded
 from pluggd.services.call import namespace
 from pluggd.services.content import (
@@ -110,7 +110,7 @@ class ContentStore:
             lambda txn: self._catalog.delete(txn, here, digest), reclaim=True
         )
         if gc is not None:
-            await gc.run(wait=True)
+            await collect_now(gc)
 
     # --- bytes out
 

@@ -22,7 +22,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import Any, Protocol, TypeVar
 
-from pluggd.errors import AlreadyExists, Internal, ResourceExhausted
+from pluggd.errors import AlreadyExists, Internal, PluggdError, ResourceExhausted
 from pluggd.objects.explain import explain
 from pluggd.objects.mark import MarkResult, mark
 from pluggd.objects.search import Life, Search
@@ -148,7 +148,7 @@ class Collector:
             await self._until_done(sweep, sweep.expire)
             await self._take_mark(sweep, await self._run_mark())
         await self._until_done(sweep, sweep.sweep)
-        freed = await self._clean_up()
+        freed, left = await self._clean_up()
         for error in sweep.failures.values():
             raise Internal(
                 f"{len(sweep.failures)} objects could not be collected, "
@@ -164,6 +164,7 @@ class Collector:
             full=full,
             freed=freed,
             more=sweep.more,
+            left=left,
         )
 
     async def _until_done(
@@ -185,9 +186,11 @@ class Collector:
                 sweep.add(step)
                 done = step.done
 
-    async def _clean_up(self) -> dict[str, int]:
-        """Await each `cleanup` once; the bytes that they freed, by type."""
+    async def _clean_up(self) -> tuple[dict[str, int], dict[str, str]]:
+        """Await each `cleanup` once; the bytes that they freed, and why they could not
+        free all, by type."""
         freed: dict[str, int] = {}
+        left: dict[str, str] = {}
         functions: dict[Callable[[], Coroutine[Any, Any, int]], str] = {}
         for resource in self._resources.values():
             if resource.cleanup is not None:
@@ -197,9 +200,13 @@ class Collector:
                 count = await cleanup()
                 if count:
                     freed[type_] = count
-            except Exception:  # noqa: BLE001 - promised: one backend stops no other
+            except PluggdError as error:
+                left[type_] = error.message
+                self._log.warning("what is left of %s goes later: %s", type_, error)
+            except Exception as error:  # noqa: BLE001 - promised: one stops no other
+                left[type_] = str(error) or type(error).__name__
                 self._log.exception("cleanup after a collection failed: %r", cleanup)
-        return freed
+        return freed, left
 
     # --- the full mark
 

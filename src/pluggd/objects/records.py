@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any
 
 from pluggd.deferred import Deferred
-from pluggd.errors import FailedPrecondition, InvalidArgument
+from pluggd.errors import FailedPrecondition, InvalidArgument, Unavailable
 from pluggd.model.record import encode
 from pluggd.model.references import references
 from pluggd.services.gc import GC, Gc
@@ -92,4 +92,19 @@ async def _delete_and_collect(
     metadata: Metadata, change: Callable[[Transaction], None], gc: Gc
 ) -> None:
     await metadata.update(change, reclaim=True)
-    await gc.run(wait=True)
+    await collect_now(gc)
+
+
+async def collect_now(gc: Gc) -> None:
+    """Wait for a whole collection, after a deletion with `sync`.
+
+    Raises Unavailable when a backend still has bytes that nobody needs any more: who
+    asked for their end is told that it is still to come.
+    """
+    stats = await gc.run(wait=True)
+    if stats is not None and stats.left:
+        reasons = "; ".join(stats.left.values())
+        raise Unavailable(
+            "it is deleted, and bytes that nothing needs any more could not be removed"
+            f" yet; that is tried again by itself: {reasons}"
+        )

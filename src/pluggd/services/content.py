@@ -105,7 +105,9 @@ class Content(Protocol):
     async def delete(self, *, digest: str, sync: bool = False) -> None:
         """Remove this namespace's reference; the bytes go when no namespace has one.
 
-        sync: return after the bytes are gone, if they go. Raises NotFound.
+        sync: return after the bytes are gone, if they go. Raises NotFound; Unavailable
+        with `sync` when it is deleted, and its bytes cannot be reached to be removed:
+        they are as soon as they can.
         """
         ...
 

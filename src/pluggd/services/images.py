@@ -73,7 +73,8 @@ class Images(Protocol):
 
         sync: return after a whole collection that began after the delete.
         target: delete only while it points to this digest.
-        Raises NotFound; FailedPrecondition for `sync` without a GC policy.
+        Raises NotFound; FailedPrecondition for `sync` without a GC policy, Unavailable
+        for `sync` when it is deleted and bytes could not be removed yet.
         """
         ...
 

@@ -84,8 +84,9 @@ class ResourceType(Struct, frozen=True):
         dropped with it, through `collect`.
     cleanup: awaited once at the end of a collection (and so before a synchronous
         delete returns), outside any transaction: remove from the backend what the
-        removed records named. Returns the bytes freed. Errors are logged and do not
-        fail the collection; what was left is tried again by the next.
+        removed records named. Returns the bytes freed. An error is logged, stands in
+        `CollectStats.left`, and does not fail the collection; what was left is to be
+        remembered, and is tried again by the next.
     check: compare this store's files with its records (`pluggd.services.fsck`).
     """
 
@@ -238,7 +239,8 @@ class CollectStats(Record, frozen=True):
     removed: objects by type (`{"content": 3}`). objects: the first 1000 of them.
     pause: the longest time in which writers waited for it. freed_bytes: of backends,
     freed: the same by type; a `cleanup` that several types share counts for the first.
-    more: it ended at its limit, and there is more to remove.
+    more: it ended at its limit, and there is more to remove. left: why a backend still
+    has bytes of which the records are gone, by type; the next collection tries again.
     """
 
     removed: dict[str, int] = {}
@@ -250,6 +252,7 @@ class CollectStats(Record, frozen=True):
     full: bool = False
     freed: dict[str, int] = {}
     more: bool = False
+    left: dict[str, str] = {}
 
 
 class PathStep(Record, frozen=True):

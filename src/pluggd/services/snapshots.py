@@ -266,7 +266,8 @@ class Snapshots(Protocol):
         """Remove a snapshot; its bytes go with the next collection.
 
         sync: return after they are gone. Mounted or not is not looked at.
-        Raises NotFound; FailedPrecondition when it has children, naming them.
+        Raises NotFound; Unavailable with `sync` when it is removed and its bytes could
+        not be yet; FailedPrecondition when it has children, naming them.
         """
         ...
 

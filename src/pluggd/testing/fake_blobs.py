@@ -19,6 +19,7 @@ from pluggd.model.filters import Adaptor, label_value, parse_filters
 from pluggd.model.labels import validate_labels
 from pluggd.model.record import decode, encode, replace
 from pluggd.model.references import is_root, references
+from pluggd.objects.records import collect_now
 from pluggd.services.call import namespace
 from pluggd.services.content import Chunk, Info, InfoList, OpenedBlob
 from pluggd.services.gc import Gc
@@ -99,7 +100,7 @@ class FakeBlobs:
 
         await self._metadata.update(remove, reclaim=True)
         if sync and self._gc is not None:
-            await self._gc.run(wait=True)
+            await collect_now(self._gc)
 
     async def read(
         self, *, digest: str, offset: int = 0, size: int = 0, verify: bool = False

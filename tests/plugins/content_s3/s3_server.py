@@ -1,10 +1,15 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""An S3 server on loopback for a test: s3rver, which checks signatures and keeps objects
-in a directory, so that it can be stopped and started again.
+"""An S3 server on loopback for a test: s3rver, which keeps objects in a directory, so that
+it can be stopped and started again.
+
+It refuses an access key that it does not know, and checks no signature of version 4 (its
+calculation is not implemented there), nor the hash of a body: that what is signed is what
+S3 wants rests on the library, and is not shown by these tests.
 
 Considered: rclone's `serve s3` (answers a range with status 200, which the library
 rightly refuses), moto (checks no signatures, keeps objects in memory, 300 MB installed).
+MinIO, SeaweedFS, Garage and versitygw are in none of Debian, PyPI and npm.
 """
 
 from __future__ import annotations

@@ -123,6 +123,8 @@ def _show_stats(stats: Fields, lead: str = "") -> None:
         f"{stats.get('examined', 0)} examined, "
         f"writers waited {short_duration(stats.get('pause', 0))} at most)"
     )
+    for type_, why in sorted(map_in(stats, "left").items()):
+        out(f"{lead}bytes of {clean(type_)} are left, and go later: {clean(why)}")
     for item in stats.get("objects", []):
         kind, namespace, name = _row(item)
         out(f"{lead}  {clean(kind)} {clean(name)} ({clean(namespace)})")

@@ -94,6 +94,7 @@ class Collecting(Conformance):
         stats = await metadata.collect()
         assert calls == ["a", "bad", "good"]
         assert stats.freed_bytes == 7
+        assert stats.left == {"content": "disk on fire"}
 
     async def test_one_object_that_cannot_be_collected_does_not_stop_the_others(
         self,
