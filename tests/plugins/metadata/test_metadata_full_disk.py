@@ -17,12 +17,12 @@ import pytest
 import trio
 
 from pluggd.errors import ResourceExhausted
+from pluggd.metastore.jobs import Job
+from pluggd.metastore.writer import Writer
 from pluggd.objects.kv import KV
 from plugins.metadata.environment import DATA, Environment
 from plugins.metadata.group import Group
-from plugins.metadata.jobs import Job
 from plugins.metadata.reserve import Reserve
-from plugins.metadata.writer import Writer
 
 LOG = logging.LoggerAdapter(logging.getLogger("test"), {})
 DISK = 4 << 20

@@ -4,34 +4,32 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import lmdb
 import pytest
 
 from pluggd.errors import FailedPrecondition
+from pluggd.metastore.buffer import Buffer
+from pluggd.metastore.engine import Engine
 from pluggd.objects.kv import KV
 from pluggd.testing.memory_kv import MemoryKV
-from plugins.metadata.buffer import Buffer
-from plugins.metadata.environment import Environment
+from tests.metastore.stores import ENGINES, engine_of
 
-LOG = logging.LoggerAdapter(logging.getLogger("test"), {})
+on_each_engine = pytest.mark.parametrize("engine", ENGINES)
 TABLES = ("s", "t")
 KEYS = [bytes((a, b)) for a in b"abc" for b in b"0123"]
 
 
 @contextmanager
-def environment(path: Path) -> Generator[Environment]:
-    opened = Environment(path, 1 << 30)
-    opened.prepare(TABLES)
+def opened(name: str, path: Path) -> Generator[Engine]:
+    engine = engine_of(name, path, TABLES)
     try:
-        yield opened
+        yield engine
     finally:
-        opened.close()
+        engine.close()
 
 
 def change(kv: KV, number: int, chance: random.Random) -> object:
@@ -51,15 +49,16 @@ def change(kv: KV, number: int, chance: random.Random) -> object:
             return list(kv.seek(table, key, chance.choice([None, other])))
 
 
+@on_each_engine
 @pytest.mark.parametrize("seed", range(30))
 def test_it_reads_undoes_and_applies_like_tables_in_memory(
-    tmp_path: Path, seed: int
+    tmp_path: Path, engine: str, seed: int
 ) -> None:
     chance = random.Random(seed)
     model = MemoryKV()
     for table in TABLES:
         model.open_table(table)
-    with environment(tmp_path) as env:
+    with opened(engine, tmp_path) as env:
         for _ in range(6):
             txn = env.begin_write()
             buffer = Buffer(env.writer(txn))
@@ -85,12 +84,15 @@ def test_it_reads_undoes_and_applies_like_tables_in_memory(
             read.abort()
 
 
-def test_what_lmdb_would_refuse_is_refused_at_once(tmp_path: Path) -> None:
-    with environment(tmp_path) as env:
+@on_each_engine
+def test_what_the_engine_would_refuse_is_refused_at_once(
+    tmp_path: Path, engine: str
+) -> None:
+    with opened(engine, tmp_path) as env:
         txn = env.begin_write()
         buffer = Buffer(env.writer(txn))
         for key in (b"", b"x" * 512):
-            with pytest.raises(lmdb.BadValsizeError):
+            with pytest.raises(env.own_fault):
                 buffer.put("t", key, b"")
         with pytest.raises(FailedPrecondition, match="open_table"):
             buffer.put("unknown", b"a", b"")
