@@ -12,14 +12,16 @@ from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.events import EVENTS, Events
 from pluggd.services.metadata import METADATA
 from plugins.events_memory.config import Config
-from plugins.events_memory.draining import Drain
-from plugins.events_memory.figures import event_figures
-from plugins.events_memory.ring import Ring, first_number
-from plugins.events_memory.service import MemoryEvents
 
 
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
+    # Here, since most daemons do not select it.
+    from plugins.events_memory.draining import Drain
+    from plugins.events_memory.figures import event_figures
+    from plugins.events_memory.ring import Ring, first_number
+    from plugins.events_memory.service import MemoryEvents
+
     ctx.capability("not-durable")
     metadata = ctx.get(METADATA)
     before = await first_number(metadata)

@@ -8,14 +8,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from pluggd.collecting.service import GcService
 from pluggd.errors import FailedPrecondition
 from pluggd.model.figures import gauge
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.gc import GC, Gc
 from pluggd.services.metadata import METADATA
 from plugins.gc_watermark.config import Config, settings
-from plugins.gc_watermark.watcher import Watcher, space_of
 
 LIVE = (
     "start_below",
@@ -29,6 +27,10 @@ LIVE = (
 
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Gc]:
+    # Here, since most daemons do not select it.
+    from pluggd.collecting.service import GcService
+    from plugins.gc_watermark.watcher import Watcher, space_of
+
     path = ctx.config.path or str(ctx.root)
     try:
         space_of(path)

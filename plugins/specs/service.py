@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pluggd.errors import InvalidArgument, NotFound
 from pluggd.model import oci, platforms
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import decode_json, to_plain
 from pluggd.model.types import Any, Descriptor, Platform
-from pluggd.oci_spec.build import ConfigFields, ImageConfig, build_spec
-from pluggd.oci_spec.records import TYPE_URL
 from pluggd.services import call
 from pluggd.services.content import Content
 from pluggd.services.images import Images
 from pluggd.services.specs import Generated, SpecOptions
+
+if TYPE_CHECKING:
+    from pluggd.oci_spec.build import ConfigFields
 
 MAX_HOSTNAME = 63
 
@@ -39,6 +42,10 @@ class SpecService:
         platform: str = "",
         options: SpecOptions | None = None,
     ) -> Generated:
+        # Here, since a start does without: the defaults and seccomp's profile are large.
+        from pluggd.oci_spec.build import ConfigFields, ImageConfig, build_spec
+        from pluggd.oci_spec.records import TYPE_URL
+
         validate_identifier(id)
         options = options or SpecOptions()
         manifest = config = ""

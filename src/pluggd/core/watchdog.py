@@ -8,6 +8,7 @@ thread of its own waits instead, and says in the log who was at work, and where.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ class Watchdog:
         self._report = report
         self._condition = threading.Condition()
         self._work: dict[object, tuple[float, str, int]] = {}
+        self._looks_at = math.inf
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -32,14 +34,17 @@ class Watchdog:
     def watch(self, name: str, seconds: float) -> Generator[None]:
         """Report when the block is not left in time; real seconds, not trio's."""
         key = object()
+        when = time.monotonic() + seconds
         with self._condition:
-            self._work[key] = (time.monotonic() + seconds, name, threading.get_ident())
+            self._work[key] = (when, name, threading.get_ident())
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="pluggd-watchdog", daemon=True
                 )
                 self._thread.start()
-            self._condition.notify()
+            # Not each time: a thread that wakes wants the interpreter.
+            if when < self._looks_at:
+                self._condition.notify()
         try:
             yield
         finally:
@@ -66,10 +71,10 @@ class Watchdog:
                     if when <= now:
                         del self._work[key]
                         self._report(name, _stack(thread))
-                nearest = min(
-                    (when for when, _, _ in self._work.values()), default=None
+                self._looks_at = nearest = min(
+                    (when for when, _, _ in self._work.values()), default=math.inf
                 )
-                self._condition.wait(None if nearest is None else nearest - now)
+                self._condition.wait(None if nearest == math.inf else nearest - now)
 
 
 def _stack(thread: int) -> str:
