@@ -38,8 +38,8 @@ from plugins.tasks.table import Table, TaskRecord
 from plugins.tasks.task import Running, exit_record
 
 LEAVING = 15.0
-"""Seconds in which a shim must end when its last process has: output is taken for two
-seconds, who listens is told for five."""
+"""Seconds in which a shim must end when its last process has, or when it is told to: output
+is taken for two seconds, who listens is told for five, a runtime is given ten."""
 
 
 class Lifecycle:
@@ -178,6 +178,10 @@ class Lifecycle:
 
     async def clear(self, task: Running) -> None:
         """Leave nothing of it but its record. Raises what cannot be removed."""
+        if task.link is not None and task.record.making:
+            # First of all: the runtime may be at work, and what it makes after we have
+            # removed the container would be left.
+            await self._stop_shim(task)
         try:
             await task.runtime.run(task.namespace, "delete", "--force", task.id)
         except FailedPrecondition as error:
@@ -201,7 +205,7 @@ class Lifecycle:
             await task.link.tell(frames.STOP)
         except PluggdError:
             return  # it is gone
-        with trio.move_on_after(5):
+        with trio.move_on_after(LEAVING):
             await task.link.lost.wait()
             return
         os.kill(task.link.pid, 9)  # it does not listen; its pid is held by its socket

@@ -16,6 +16,9 @@ import trio
 from pluggd.services.transfer import Progress
 
 INTERVAL = 0.1  # seconds; faster than an eye follows a bar
+LAST = (
+    5.0  # seconds for whoever listens to take the last state; the answer comes after it
+)
 
 
 class Reporter:
@@ -31,10 +34,14 @@ class Reporter:
         self._changed.pop(name, None)  # what happened last is told last
         self._changed[name] = state
 
-    def take(self) -> list[Progress]:
-        """What changed since the last call."""
-        changed, self._changed = list(self._changed.values()), {}
-        return changed
+    async def tell(self, send: Callable[[Progress], Awaitable[None]]) -> None:
+        """Send what was not told yet. Being cancelled, it leaves the rest for the next
+        call."""
+        for state in list(self._changed.values()):
+            if self._changed.get(state.name) is state:  # or it was overtaken meanwhile
+                await send(state)
+                if self._changed.get(state.name) is state:
+                    del self._changed[state.name]
 
 
 @asynccontextmanager
@@ -51,11 +58,7 @@ async def reporting(
         with suppress(trio.BrokenResourceError):
             while True:
                 await trio.sleep(INTERVAL)
-                await flush()
-
-    async def flush() -> None:
-        for state in reporter.take():
-            await send(state)
+                await reporter.tell(send)
 
     raised: Exception | None = None
     async with trio.open_nursery() as nursery:
@@ -67,5 +70,5 @@ async def reporting(
         nursery.cancel_scope.cancel()
     if raised is not None:
         raise raised
-    with trio.move_on_after(INTERVAL), suppress(trio.BrokenResourceError):
-        await flush()
+    with trio.move_on_after(LAST), suppress(trio.BrokenResourceError):
+        await reporter.tell(send)

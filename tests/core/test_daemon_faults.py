@@ -6,6 +6,7 @@ status says what happened. The plugins are files, as an operator would bring the
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -40,6 +41,9 @@ REGISTER = """
 def pluggd_register():
     return Registration(provides=kind("NAME"), id="x", start=start)
 """
+
+HURRIED = REGISTER.replace("start=start", "start=start, deadline=0.05")
+"""It alone has little time: the others are to start also when this machine is slow."""
 
 
 def write(directory: Path, name: str, body: str, register: str = REGISTER) -> None:
@@ -240,8 +244,7 @@ async def test_a_plugin_that_swallows_cancellation_is_left_behind(
                 pass
         yield
     """
-    config = {"start_deadline": 0.05}
-    async with daemon_with(tmp_path, body, config=config) as running:
+    async with daemon_with(tmp_path, body, register=HURRIED) as running:
         assert info(running).reason.startswith(
             "start did not return within 0.05 s and ignores being cancelled"
         )
@@ -254,18 +257,23 @@ async def test_a_plugin_that_swallows_cancellation_is_left_behind(
 
 
 async def test_a_plugin_that_blocks_the_thread_is_reported(tmp_path: Path) -> None:
-    body = """
+    log_file = tmp_path / "pluggd.log"
+    body = f"""
     import time
+    from pathlib import Path
 
     @asynccontextmanager
     async def start(ctx):
-        time.sleep(1.3)
+        # The report comes from another thread, whenever that gets its turn.
+        for _ in range(3000):
+            if "plugin blocks the daemon" in Path({str(log_file)!r}).read_text():
+                break
+            time.sleep(0.01)
         yield object()
     """
-    config = {"start_deadline": 0.05}
-    async with daemon_with(tmp_path, body, config=config) as running:
+    async with daemon_with(tmp_path, body, register=HURRIED) as running:
         assert "plugin blocks the daemon" in running.log_text
-        assert "time.sleep(1.3)" in running.log_text
+        assert re.search(r'mmm\.py", line \d+, in start', running.log_text)
         assert info(running).status == "failed"
 
 
@@ -317,7 +325,7 @@ async def test_ok_skipped_disabled_blocked_and_failed_in_one_configuration(
         )
         write(plugins, name, GOOD, register)
     config = {"plugin_dirs": [str(plugins)], "disabled_plugins": ["test.off.v1.x"]}
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async with running_daemon(tmp_path, config, bundled=False) as running:
             found = {one.id + one.kind: one for one in running.daemon.plugins()}
             status = {
@@ -365,7 +373,7 @@ async def test_required_plugins_refuse_the_start_and_name_all(tmp_path: Path) ->
         "plugin_dirs": [str(plugins)],
         "required_plugins": ["test.one.v1.x", "test.two.v1.x", "test.good.v1.x"],
     }
-    with trio.fail_after(10), pytest.raises(StartRefused) as caught:
+    with trio.fail_after(30), pytest.raises(StartRefused) as caught:
         async with running_daemon(tmp_path, config, bundled=False):
             pass
     assert "test.one.v1.x: failed: OSError: one is broken" in caught.value.message

@@ -244,7 +244,8 @@ async def test_dependents_of_a_plugin_that_fails_later_stay(tmp_path: Path) -> N
 
     async with running(tmp_path, plugin("a", start), plugin("b", fine, "a")) as daemon:
         crash_now.set()
-        await trio.testing.wait_all_tasks_blocked()
+        while daemon.status("test.a.v1.x") == "ok":
+            await trio.lowlevel.checkpoint()
         assert daemon.status("test.a.v1.x") == "failed"
         assert daemon.status("test.b.v1.x") == "ok"
 
@@ -255,9 +256,8 @@ async def test_a_start_that_ends_by_itself_is_a_failure(tmp_path: Path) -> None:
             yield object()
 
     async with running(tmp_path, plugin("a", start)) as daemon:
-        with trio.fail_after(5):
-            while daemon.status("test.a.v1.x") == "ok":
-                await trio.lowlevel.checkpoint()
+        while daemon.status("test.a.v1.x") == "ok":
+            await trio.lowlevel.checkpoint()
         assert reason(daemon, "a") == "start ended before it was told to"
 
 
@@ -273,10 +273,7 @@ async def test_two_daemons_in_one_process_do_not_meet(tmp_path: Path) -> None:
 
 async def test_a_second_daemon_on_the_same_root_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path):
-        with (
-            trio.fail_after(2.5),
-            pytest.raises(AlreadyRunning, match=r"root .* in use"),
-        ):
+        with pytest.raises(AlreadyRunning, match=r"root .* in use"):
             async with running(tmp_path):
                 pass
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from pluggd.core.locks import AlreadyRunning, locked
 
 
 async def test_a_second_owner_is_refused_within_two_seconds_with_the_pid_of_the_first(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     path = tmp_path / "lock"
     async with locked(path, "root /r", "choose another --root"):

@@ -170,12 +170,14 @@ async def test_an_image_is_pulled_and_runs_and_leaves_nothing(
     ctl: Ctl, registry: Registry, runtime: str
 ) -> None:
     name = f"{registry.host}/made/app:1"
+    before = len(registry.requests('"GET ', "/blobs/"))
     pulled = await ctl.ok("images", "pull", name)
     lines = [one for one in pulled.splitlines() if one.startswith("layer-sha256:")]
     assert sum(one.endswith(": extracted") for one in lines) == LAYERS
     taken = sum(one["size"] for one in await ctl.records("content", "ls"))
     assert f"total: {size(taken)} (" in pulled.splitlines()[-2]
-    before = len(registry.requests('"GET ', "/blobs/"))
+    before += LAYERS + 1
+    await registry.told(before, '"GET ', "/blobs/")
     await ctl.ok("-n", "other", "images", "pull", name)
     assert len(registry.requests('"GET ', "/blobs/")) == before
     run = ("run", "--rm")

@@ -31,7 +31,7 @@ RESIZE = 6
 ACK = 7
 """The position up to which a watcher with a position has read. No answer."""
 STOP = 8
-"""End, whatever runs. No answer."""
+"""End: a command that makes a process may finish first, processes are killed. No answer."""
 CLOSE = 9
 """key: as CLOSE_STDIN, for a process that is not watched. No answer."""
 FORGET = 10

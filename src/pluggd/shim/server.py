@@ -22,13 +22,15 @@ from pluggd.shim.stdio import Console, accept, open_stdio
 
 # The module signal would bring enum, 0.8 MB in each shim; what it is made of is there.
 _signal = sys.modules["_signal"]
-SIGCHLD, SIGPIPE, SIGXFSZ = 17, 13, 25
+SIGKILL, SIGCHLD, SIGPIPE, SIGXFSZ = 9, 17, 13, 25
 OUT_LIMIT = 1 << 20
 """Bytes that a connection may leave unread before it is cut."""
 BIRTH = 60.0
 """Seconds in which the daemon must connect for the first time."""
 GOODBYE = 5.0
 """Seconds for connections to take what they were told last."""
+ENDING = 10.0
+"""Seconds for what runs to end when the shim is told to."""
 
 
 class Connection:
@@ -66,13 +68,13 @@ class Shim:
         _signal.signal(SIGCHLD, _ignore)
         _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self._childless = True
-        self._stop = False
+        self._stop_by: float | None = None
         self._known = False
         self._expected = time.monotonic() + BIRTH
 
     def run(self) -> None:
         deadline = None
-        while not self._stop:
+        while not self._stopped():
             timeout = self._settle()
             if self._over():
                 now = time.monotonic()
@@ -87,6 +89,22 @@ class Shim:
                 self._handle(fd, events)
 
     # --- what to wait for
+
+    def _stopped(self) -> bool:
+        """It was told to stop, and leaves nobody who would still make something: a
+        command of the runtime goes on without its parent, and what it made would belong
+        to no task."""
+        if self._stop_by is None:
+            return False
+        late = time.monotonic() >= self._stop_by
+        waiting = False
+        for one in self._processes.values():
+            if one.command and not late:
+                waiting = True
+            elif one.command or (one.pid and one.status is None):
+                os.kill(one.command or one.pid, SIGKILL)  # ours until it is reaped
+                waiting = not late
+        return not waiting
 
     def _over(self) -> bool:
         first = self._processes.get(frames.INIT)
@@ -110,6 +128,8 @@ class Shim:
                     connection.send(pack(frames.POSITION, position))
         if not self._known:
             waits.append(max(self._expected - time.monotonic(), 0.0))
+        if self._stop_by is not None:
+            waits.append(max(self._stop_by - time.monotonic(), 0.0))
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _register(self) -> None:
@@ -254,7 +274,7 @@ class Shim:
         elif kind == frames.KILL:
             connection.send(pack(frames.DONE, self._kill(process, int(fields[1]))))
         elif kind == frames.STOP:
-            self._stop = True
+            self._stop_by = self._stop_by or time.monotonic() + ENDING
 
     def _kill(self, process: Process | None, number: int) -> str:
         if process is None or not process.pid:

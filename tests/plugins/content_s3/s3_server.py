@@ -14,18 +14,22 @@ MinIO, SeaweedFS, Garage and versitygw are in none of Debian, PyPI and npm.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-import socket
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
 import trio
+
+from tests.ports import reserved_port
 
 PACKAGE = "s3rver@3.7.1"
 KEY = "S3RVER"
@@ -38,24 +42,44 @@ def installed() -> Path:
         pytest.skip("node and npm are not installed (Debian: nodejs, npm)")
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     place = caches / "pluggd-tests" / PACKAGE
-    modules = place / "node_modules"
-    if not (modules / "s3rver" / "package.json").exists():
-        place.mkdir(parents=True, exist_ok=True)
-        command = [
-            "npm",
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            str(place),
-            PACKAGE,
-        ]
+    if reason := _why_not_installed(place):
+        pytest.skip(reason)
+    return place / "node_modules"
+
+
+@cache
+def _why_not_installed(place: Path) -> str:
+    """Install it if it is not there; what went wrong, "" when it is there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # One at a time, and there only when it is whole: tests of other processes look, too.
+    with place.with_name(f"{PACKAGE}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (place / "node_modules" / "s3rver" / "package.json").exists():
+            return ""
+        with tempfile.TemporaryDirectory(dir=place.parent) as directory:
+            fresh = Path(directory) / "fresh"
+            fresh.mkdir()
+            reason = _npm_install(fresh)
+            if not reason:
+                shutil.rmtree(place, ignore_errors=True)
+                fresh.rename(place)
+            return reason
+
+
+def _npm_install(directory: Path) -> str:
+    command = [
+        *("npm", "install", "--no-audit", "--no-fund"),
+        *("--prefix", str(directory), PACKAGE),
+    ]
+    try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=120
         )
-        if done.returncode != 0:
-            pytest.skip(f"npm cannot install {PACKAGE}: {done.stderr[-200:]}")
-    return modules
+    except subprocess.TimeoutExpired:
+        return f"npm does not get {PACKAGE} within two minutes"
+    if done.returncode != 0:
+        return f"npm cannot install {PACKAGE}: {done.stderr[-200:]}"
+    return ""
 
 
 @dataclass
@@ -128,21 +152,15 @@ class S3Server:
         return self.directory / BUCKET / prefix / f"{key}._S3rver_object"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def server(directory: Path) -> Generator[S3Server]:
     """One that is not started yet."""
     pytest.importorskip(
         "obstore", reason='obstore is missing: pip install "pluggd[s3]"'
     )
-    one = S3Server(installed(), directory, free_port())
     directory.mkdir(parents=True, exist_ok=True)
-    try:
-        yield one
-    finally:
-        one.stop()
+    with reserved_port() as port:
+        one = S3Server(installed(), directory, port)
+        try:
+            yield one
+        finally:
+            one.stop()

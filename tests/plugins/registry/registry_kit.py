@@ -28,6 +28,7 @@ import trio
 from pluggd.client import Client
 from pluggd.services.transfer import Progress, Pulled, Pushed
 from pluggd.testing import RunningDaemon
+from tests.ports import reserved_port
 
 TOOLS = ("docker-registry", "skopeo", "umoci")
 
@@ -48,13 +49,6 @@ def run(*command: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 # --- the real one
 
 
@@ -73,10 +67,14 @@ class Registry:
             if '" ' in line and all(part in line for part in parts)
         ]
 
-    async def told(self, count: int, *parts: str) -> None:
-        """Wait until it has written so many lines; it does that after it answered."""
+    async def logged(self, *parts: str, count: int = 1) -> None:
+        """Wait until it has written at least so many."""
         while len(self.requests(*parts)) < count:
             await trio.lowlevel.checkpoint()
+
+    async def told(self, count: int, *parts: str) -> None:
+        """Wait until it has written so many lines; it does that after it answered."""
+        await self.logged(*parts, count=count)
         assert len(self.requests(*parts)) == count
 
 
@@ -86,7 +84,13 @@ def docker_registry(
 ) -> Generator[Registry]:
     """Run one, with its storage below `directory`; YAML of auth and of http to add."""
     directory.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    with reserved_port() as port:
+        yield from _docker_registry(directory, port, extra, http)
+
+
+def _docker_registry(
+    directory: Path, port: int, extra: str, http: str
+) -> Generator[Registry]:
     config = directory / f"config-{port}.yml"
     config.write_text(
         f"""\
@@ -411,6 +415,11 @@ class Pull:
     def events(self, prefix: str) -> list[str]:
         """The events of the blobs of this kind."""
         return [one.event for one in self.items if one.name.startswith(prefix)]
+
+    def last(self, *prefixes: str) -> list[Progress]:
+        """What was told last of each blob of these kinds."""
+        found = {one.name: one for one in self.items if one.name.startswith(prefixes)}
+        return list(found.values())
 
 
 async def pull(client: Client, name: str, **options: Any) -> Pull:

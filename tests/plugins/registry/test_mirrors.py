@@ -157,7 +157,7 @@ async def test_what_is_pushed_can_be_pulled_by_others(
         assert all_.target.digest == wanted
         assert 0 < all_.uploaded < all_.size
         # The registry took the blobs from its own repository.
-        assert registry.requests("mount=", "201")
+        await registry.logged("mount=", "201")
         assert (await push(client, target, source=source)).uploaded == 0
     out = tmp_path / "out"
     run(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -139,9 +139,66 @@ async def test_a_daemon_that_is_stopped_leaves_its_tasks_running(
     assert left_behind(place, f"t{os.getpid()}") == []
 
 
+class HeldRuntime:
+    """A runtime whose first `create` says that it is at work and waits; when it may go
+    on it takes a second more, for others to be faster. calls: what it did, in order."""
+
+    def __init__(self, directory: Path, program: str) -> None:
+        directory.mkdir()
+        self.program = directory / os.path.basename(program)
+        self._calls = directory / "calls"
+        hold, reached, gate = (directory / name for name in ("hold", "reached", "gate"))
+        hold.touch()
+        for fifo in (reached, gate):
+            os.mkfifo(fifo)
+        self.program.write_text(
+            f"""#!/bin/sh
+case " $* " in
+*" create "*)
+    echo create >> {self._calls}
+    if rm {hold} 2>/dev/null; then echo > {reached}; read -r go < {gate}; sleep 1; fi
+    {program} "$@"
+    code=$?
+    echo created >> {self._calls}
+    exit $code
+    ;;
+*" delete "*) echo delete >> {self._calls} ;;
+esac
+exec {program} "$@"
+"""
+        )
+        self.program.chmod(0o755)
+        # For both ways, so that neither side waits to open them.
+        self._reached = os.open(reached, os.O_RDWR | os.O_CLOEXEC)
+        self._gate = os.open(gate, os.O_RDWR | os.O_CLOEXEC)
+
+    @property
+    def calls(self) -> list[str]:
+        return self._calls.read_text().split()
+
+    async def at_work(self) -> None:
+        await trio.lowlevel.wait_readable(self._reached)
+
+    def go_on(self) -> None:
+        os.write(self._gate, b"\n")
+
+    def close(self) -> None:
+        os.close(self._reached)
+        os.close(self._gate)
+
+
+@pytest.fixture
+def held(runtime: str, tmp_path: Path) -> Generator[HeldRuntime]:
+    made = HeldRuntime(tmp_path / "held", runtime)
+    yield made
+    made.close()
+
+
 async def test_what_was_being_made_when_the_daemon_died_is_taken_back(
-    place: Path, config: dict[str, Any], rootfs: Path
+    place: Path, held: HeldRuntime, rootfs: Path
 ) -> None:
+    """Also what the runtime makes only when the next daemon is there."""
+    config = {"plugins": {"pluggd.tasks.v1.oci": {"runtimes": [str(held.program)]}}}
     with trio.fail_after(60):
         async with session(place, config, rootfs) as (daemon, kit):
             cid = await kit.container("making", ["sleep", "1000"])
@@ -152,15 +209,40 @@ async def test_what_was_being_made_when_the_daemon_died_is_taken_back(
                         await kit.tasks.create(id=cid)
 
                 nursery.start_soon(create)
-                bundles = place / "state" / "pluggd.tasks.v1.oci" / "bundles"
-                while not list(bundles.glob("*/*/shim.sock")):
-                    await trio.lowlevel.checkpoint()
+                await held.at_work()
                 await killed(daemon)
+        held.go_on()
         async with session(place, config, rootfs) as (_, kit):
             assert (await kit.tasks.list()).tasks == []
+            # Nothing is removed while something is still being made.
+            assert held.calls == ["create", "created", "delete"]
             await kit.tasks.create(id=cid)
             await kit.remove_all()
     assert left_behind(place, f"t{os.getpid()}") == []
+
+
+async def test_what_a_client_gave_up_while_it_was_made_is_taken_back(
+    tmp_path: Path, held: HeldRuntime, rootfs: Path
+) -> None:
+    config = {"plugins": {"pluggd.tasks.v1.oci": {"runtimes": [str(held.program)]}}}
+    with trio.fail_after(60):
+        async with running_daemon(tmp_path / "d", config) as daemon:
+            async with daemon.client(namespace="default") as client:
+                kit = Kit(client, rootfs)
+                cid = await kit.container("given-up", ["sleep", "1000"])
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(lambda: kit.tasks.create(id=cid))
+                    await held.at_work()
+                    nursery.cancel_scope.cancel()
+            held.go_on()
+            async with daemon.client(namespace="default") as client:
+                kit = Kit(client, rootfs)
+                while (await kit.tasks.list()).tasks:
+                    await trio.lowlevel.checkpoint()
+                assert held.calls == ["create", "created", "delete"]
+                await kit.tasks.create(id=cid)
+                await kit.remove_all()
+    assert left_behind(tmp_path / "d", f"t{os.getpid()}") == []
 
 
 def shim_of(place: Path, cid: str) -> int:

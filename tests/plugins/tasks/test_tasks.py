@@ -248,9 +248,11 @@ async def test_a_user_is_looked_up_in_the_image(kit: Kit) -> None:
 
 
 async def test_limits_are_set_shown_and_changed(kit: Kit) -> None:
-    cid = await kit.running(
-        "limits", "sleep", "100", memory=64 << 20, pids=20, cpus=0.5
+    cid = await kit.shell(
+        "limits", "echo on; exec sleep 100", memory=64 << 20, pids=20, cpus=0.5
     )
+    # Until it runs, threads of the runtime are in its control group.
+    await kit.tasks.read(id=cid, wait=30)
     (stats,) = (await kit.tasks.stats(ids=[cid])).stats
     assert (stats.memory_limit, stats.pids_limit) == (64 << 20, 20)
     assert stats.memory > 0
