@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes says something about the machine, not about the code; and a
-# run of CI that fails must fail again with the same examples.
-settings.register_profile("pluggd", deadline=None, derandomize=True)
+# How long an example takes, or to think of one, says something about the machine, not
+# about the code; and a run of CI that fails must fail again with the same examples.
+settings.register_profile(
+    "pluggd",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("pluggd")

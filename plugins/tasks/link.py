@@ -46,6 +46,10 @@ class SpawnFailed(Exception):
         self.text = text
 
 
+class ShimGone(Unavailable):
+    """There is no shim any more, so that its processes are over, too."""
+
+
 async def launch(bundle: Path, logs: Path, size: int, files: int) -> None:
     """Start a shim for a bundle; when this returns, it listens."""
     done = await trio.run_process(
@@ -149,7 +153,7 @@ class Link:
         return found
 
     async def kill(self, key: str, signal: int) -> str:
-        """ "", or `finished` or `not started`."""
+        """ "", or `finished` or `not started`. Raises ShimGone, Unavailable."""
         _, fields = await self._ask(pack(frames.KILL, key, str(signal)))
         return fields[0]
 
@@ -194,8 +198,8 @@ class _Waiter:
         self.answered.set()
 
 
-def _gone() -> Unavailable:
-    return Unavailable("the task's shim is gone: unavailable")
+def _gone() -> ShimGone:
+    return ShimGone("the task's shim is gone: unavailable")
 
 
 class Watch:

@@ -55,6 +55,7 @@ from plugins.tasks import streams, usage
 from plugins.tasks.bundle import key_of
 from plugins.tasks.creating import Creator
 from plugins.tasks.lifecycle import Lifecycle, write_exec
+from plugins.tasks.link import ShimGone
 from plugins.tasks.specs import check_io
 from plugins.tasks.table import Table
 from plugins.tasks.task import Running, exit_record
@@ -191,7 +192,14 @@ class TaskService:
                 task.namespace, "kill", "--all", task.id, str(signal)
             )
         else:
-            answer = await task.link.kill(key, signal)
+            try:
+                answer = await task.link.kill(key, signal)
+            except ShimGone:
+                # That it ended, and how, is just being recorded.
+                await task.followed.wait()
+                if task.process(key).status == STOPPED:
+                    raise finished from None
+                raise
             if answer == "finished":
                 raise finished
             if answer:

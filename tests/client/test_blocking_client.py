@@ -82,7 +82,8 @@ async def test_a_timeout_is_the_daemons_to_keep(server: Running) -> None:
             client.call("toy.v1.sleep", {"seconds": 60}, timeout=0.05)
 
     await using(server, calls)
-    assert server.toy.cancelled == 1
+    # It may be over before it began.
+    assert server.toy.cancelled == server.toy.started
 
 
 async def test_a_stream_gives_items_and_then_its_result(server: Running) -> None:

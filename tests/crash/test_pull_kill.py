@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,43 @@ async def pull(
     return items
 
 
+class Relay:
+    """In front of a registry, for the daemon to be killed in time. host: as in names of
+    images. limit: bytes of an answer after which it comes to a halt."""
+
+    def __init__(self, registry: str, limit: float) -> None:
+        self.host = ""
+        self.limit = limit
+        self._port = int(registry.rpartition(":")[2])
+
+    async def run(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.host = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self._serve, listeners)
+            task_status.started()
+
+    async def _serve(self, near: trio.SocketStream) -> None:
+        far = await trio.open_tcp_stream("127.0.0.1", self._port)
+        async with near, far, trio.open_nursery() as nursery:
+
+            async def pass_on(
+                source: trio.SocketStream, target: trio.SocketStream, limit: float
+            ) -> None:
+                with suppress(trio.BrokenResourceError):
+                    async for data in source:
+                        await target.send_all(data)
+                        limit -= len(data)
+                        if limit < 0:
+                            return  # the other one ends when who asked is gone
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(pass_on, near, far, math.inf)
+            nursery.start_soon(pass_on, far, near, self.limit)
+
+
 @needs_registry
 @pytest.mark.slow
 async def test_the_next_pull_goes_on_at_the_offset_and_nothing_is_left_over(
@@ -90,37 +129,44 @@ async def test_the_next_pull_goes_on_at_the_offset_and_nothing_is_left_over(
 ) -> None:
     layout = make_layout(tmp_path / "layout")
     with trio.fail_after(120), docker_registry(tmp_path / "registry") as registry:
-        copy_in(layout, "large", registry, "library/large:latest", "--preserve-digests")
-        name = f"{registry.host}/library/large:latest"
-        async with running_daemon(tmp_path / "daemon", subprocess=True) as daemon:
-            items = await pull(daemon, name, kill_at=20 * MIB)
-            assert not any("image" in item for item in items)
-            assert daemon.process is not None
-            await daemon.process.wait()
-        async with (
-            running_daemon(tmp_path / "daemon", subprocess=True) as daemon,
-            daemon.client(namespace="default") as client,
-        ):
-            (status,) = (await client.content.list_statuses()).statuses
-            assert 20 * MIB <= status.offset < SIZE
-            assert len((await client.leases.list()).leases) == 1
-            began = memory(daemon, "VmRSS")
-            *_, result = await pull(daemon, name)
-            assert result["downloaded"] == SIZE - status.offset
-            assert memory(daemon, "VmHWM") - began < MEMORY
-            assert any('" 206 ' in line for line in registry.requests("GET"))
-            # Also not the lease of the pull that died.
-            assert (await client.leases.list()).leases == []
-            for _ in range(2):
-                await client.gc.run(wait=True)
-            infos = (await client.content.list()).infos
-            root = tmp_path / "daemon/root"
-            files = {f"blobs/{one.digest.replace(':', '/')}" for one in infos}
-            assert len(files) == 3
-            assert kept(root) == files
-            assert (await client.content.verify(digest=largest(infos))).size == SIZE
-            await client.images.delete(name=name, sync=True)
-            assert kept(root) == set()
+        async with trio.open_nursery() as nursery:
+            relay = Relay(registry.host, limit=60 * MIB)
+            await nursery.start(relay.run)
+            copy_in(
+                layout, "large", registry, "library/large:latest", "--preserve-digests"
+            )
+            name = f"{relay.host}/library/large:latest"
+            async with running_daemon(tmp_path / "daemon", subprocess=True) as daemon:
+                items = await pull(daemon, name, kill_at=20 * MIB)
+                assert not any("image" in item for item in items)
+                assert daemon.process is not None
+                await daemon.process.wait()
+            relay.limit = math.inf
+            async with (
+                running_daemon(tmp_path / "daemon", subprocess=True) as daemon,
+                daemon.client(namespace="default") as client,
+            ):
+                (status,) = (await client.content.list_statuses()).statuses
+                assert 20 * MIB <= status.offset <= 61 * MIB
+                assert len((await client.leases.list()).leases) == 1
+                began = memory(daemon, "VmRSS")
+                *_, result = await pull(daemon, name)
+                assert result["downloaded"] == SIZE - status.offset
+                assert memory(daemon, "VmHWM") - began < MEMORY
+                await registry.logged('"GET ', '" 206 ')
+                # Also not the lease of the pull that died.
+                assert (await client.leases.list()).leases == []
+                for _ in range(2):
+                    await client.gc.run(wait=True)
+                infos = (await client.content.list()).infos
+                root = tmp_path / "daemon/root"
+                files = {f"blobs/{one.digest.replace(':', '/')}" for one in infos}
+                assert len(files) == 3
+                assert kept(root) == files
+                assert (await client.content.verify(digest=largest(infos))).size == SIZE
+                await client.images.delete(name=name, sync=True)
+                assert kept(root) == set()
+            nursery.cancel_scope.cancel()
 
 
 def largest(infos: list[Any]) -> str:

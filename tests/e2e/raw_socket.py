@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +57,10 @@ class RawSocket:
         self.sock.close()
 
     def send(self, *messages: object) -> None:
-        self.sock.sendall(b"".join(self.pack(message) for message in messages))
+        """Also to a daemon that has closed already: what it said before is still there
+        to be read."""
+        with suppress(BrokenPipeError):
+            self.sock.sendall(b"".join(self.pack(message) for message in messages))
 
     @staticmethod
     def pack(message: object) -> bytes:

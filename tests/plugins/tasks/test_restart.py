@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -280,6 +281,20 @@ async def test_a_killed_shim_ends_its_task_with_a_reason(
             await kit.tasks.delete(id=cid)
             await kit.remove_all()
     assert left_behind(place, f"t{os.getpid()}") == []
+
+
+async def test_a_task_whose_shim_has_just_gone_can_be_deleted(
+    daemon: RunningDaemon, kit: Kit, tmp_path: Path
+) -> None:
+    """Before the daemon has taken in that it is over."""
+    cid = await kit.running("going", "sleep", "1000")
+    shim = shim_of(tmp_path / "d", cid)
+    fd = os.pidfd_open(shim)
+    os.kill(shim, signal.SIGKILL)
+    # Without giving the daemon, which runs here, a turn.
+    assert select.select([fd], [], [], 30)[0]
+    os.close(fd)
+    assert (await kit.tasks.delete(id=cid, force=True)).exit_status == 255
 
 
 async def test_a_shim_that_was_killed_while_no_daemon_ran(
