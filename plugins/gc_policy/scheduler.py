@@ -68,6 +68,9 @@ class Scheduler:
         self._full_asked = False
         self._waiters: list[_Waiter] = []
         self._wake = trio.Event()
+        # What the task sleeps for: a commit that changes neither leaves it asleep.
+        self._sleeps_until: float | None = None
+        self._next_expiry: int | None = None
         self._running = False
         self._stopped = False
         self._collections = 0
@@ -79,8 +82,13 @@ class Scheduler:
 
     def changed(self, dirty: bool) -> None:
         """Take note of a commit; the callback for `Metadata.on_change`."""
-        self.policy.mutated(trio.current_time(), dirty=dirty)
-        self._wake.set()
+        policy = self.policy
+        policy.mutated(trio.current_time(), dirty=dirty)
+        if (
+            policy.wake_at != self._sleeps_until
+            or self._collector.next_expiry() != self._next_expiry
+        ):
+            self._wake.set()
 
     def reload(self, settings: Settings, full_interval: float) -> None:
         """Other settings, from now on; a tick that is set already keeps its time."""
@@ -148,7 +156,7 @@ class Scheduler:
                 if self.policy.due(trio.current_time()):
                     await self._collect()
                     continue
-                wake_at = self.policy.wake_at
+                wake_at = self._sleeps_until = self.policy.wake_at
                 with trio.move_on_at(math.inf if wake_at is None else wake_at):
                     await self._wake.wait()
         finally:
@@ -157,7 +165,7 @@ class Scheduler:
 
     def _look_at_expiry(self) -> None:
         """Tell the policy what expires next, on its own clock."""
-        at = self._collector.next_expiry()
+        at = self._next_expiry = self._collector.next_expiry()
         if at is None:
             self.policy.expires(None)
         else:

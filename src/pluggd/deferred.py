@@ -9,13 +9,52 @@ itself called back, a caller in process awaits `wait`. Belongs to the trio threa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from threading import local
 from typing import Generic, TypeVar
 
 import outcome
 import trio
 
 T = TypeVar("T")
+
+
+class _Settling(local):
+    """What is to follow the outcomes that are set just now, in this thread."""
+
+    def __init__(self) -> None:
+        self.after: dict[Callable[[], None], None] | None = None
+
+
+_settling = _Settling()
+
+
+@contextmanager
+def settling() -> Generator[None]:
+    """Set many outcomes: what has to follow them happens once, at the end."""
+    after = _settling.after
+    if after is not None:
+        yield
+        return
+    after = _settling.after = {}
+    try:
+        yield
+    finally:
+        _settling.after = None
+        for function in after:
+            function()
+
+
+def after_settling(function: Callable[[], None]) -> bool:
+    """Have this called at the end of the `settling` under way; False if there is none.
+
+    It must not raise. Given twice it is called once.
+    """
+    if _settling.after is None:
+        return False
+    _settling.after[function] = None
+    return True
 
 
 class Deferred(Generic[T]):

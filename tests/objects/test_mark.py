@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from pluggd.model.record import decode, encode
@@ -59,6 +61,38 @@ async def test_an_edge_missing_at_one_end_is_repaired_before_anything_goes(
         assert existing(store) == [A, B, IMAGE]
         assert list(store.kv.seek(GRAPH, rows.NODE)) == whole
         assert "2 edges are missing at one end" in caplog.text
+
+
+async def test_the_id_of_a_node_that_is_gone_never_comes_again() -> None:
+    """A mark names nodes by id; what it says of a dead one must not meet a new one."""
+    async with memory_metadata() as store:
+        nodes = [Node("content", "n", str(number)) for number in range(4)]
+        for node in nodes:
+            await store.update(partial(state, node))
+        given = ids(store)
+        # The newest; one in between; all, which leaves no row to go by.
+        for gone in (nodes[3:], nodes[1:2], nodes):
+            for node in gone:
+                await store.update(partial(drop, node))
+            kept = ids(store)
+            for node in gone:
+                await store.update(partial(state, node))
+            new = ids(store) - kept
+            assert len(new) == len(gone)
+            assert not new & given
+            given |= new
+
+
+def ids(store: MemoryMetadata) -> set[bytes]:
+    return {key[1:] for key, _ in store.kv.seek(GRAPH, rows.NODE)}
+
+
+def state(node: Node, txn: Transaction) -> None:
+    txn.set_node(node)
+
+
+def drop(node: Node, txn: Transaction) -> None:
+    txn.drop_node(node)
 
 
 async def test_a_mark_travels_between_processes() -> None:

@@ -33,6 +33,7 @@ from pluggd.core.sockets import (
     refuse,
     send_some,
 )
+from pluggd.deferred import after_settling
 
 log = logging.getLogger("pluggd.rpc")
 
@@ -159,7 +160,9 @@ class _Reactor:
 
     def touch(self, peer: _Peer) -> None:
         self._touched.add(peer)
-        if not self._in_round and self._flusher:
+        if self._in_round or after_settling(self._flush_touched):
+            return
+        if self._flusher:
             self._flusher.unpark()
 
     def _give_way(self) -> None:

@@ -217,6 +217,8 @@ class StoredMetadata(ABC, Generic[E]):
         if events:
             for on_commit in tuple(self._commit_listeners):
                 self._guard(on_commit, events)
+        if any(change.timed for change in changes):
+            self._collector.note_expiry()
         if all(change.by_collector for change in changes):
             return
         released = self._collector.note_commit(any(c.released for c in changes))

@@ -52,6 +52,8 @@ class Worker(Generic[C]):
         self._turn.acquire()
         self._work: Callable[[], Sequence[C]] = tuple
         self._given = 0
+        # Whether somebody waits for one update alone, and nobody will use what follows.
+        self._lone = False
         # At most one; taken by `pop`, which is atomic, for both threads may want it.
         self._opened: list[Opened] = []
         self._stopping = False
@@ -87,6 +89,7 @@ class Worker(Generic[C]):
 
     def commit(self, batch: Batch[C]) -> Sequence[C]:
         """Commit what a batch did."""
+        self._lone = len(batch.jobs) == 1
         return self._group.commit(batch)
 
     def run(self, jobs: deque[Job[C, Any]], opened: Opened) -> Sequence[C]:
@@ -121,10 +124,13 @@ class Worker(Generic[C]):
             changes = self._work()
             if self._stopping:
                 return
+            lone, self._lone = self._lone, False
+            if lone and not self._call(self._done, changes):
+                return
             if not self._opened:
                 self._opened.append(group.open())
             open_ = True
-            if not self._call(self._done, changes):
+            if not lone and not self._call(self._done, changes):
                 return
 
     def _give_up(self) -> bool:

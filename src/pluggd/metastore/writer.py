@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from pluggd.deferred import settling
 from pluggd.errors import Internal, PluggdError, Unavailable
 from pluggd.metastore.batch import MAX_BATCH, Batch
 from pluggd.metastore.group import Group
@@ -225,8 +226,9 @@ class Writer(Generic[C]):
 
     def _settle(self, jobs: Sequence[Job[C, Any]]) -> None:
         self._outstanding -= len(jobs)
-        for job in jobs:
-            job.settle()
+        with settling():
+            for job in jobs:
+                job.settle()
 
     def _refuse_waiting(self) -> None:
         answer = _stopped() if self._failure is None else _crashed(self._failure)

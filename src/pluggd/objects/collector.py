@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 from pluggd.errors import AlreadyExists, Internal, PluggdError, ResourceExhausted
 from pluggd.objects.explain import explain
+from pluggd.objects.joined import joined_view
 from pluggd.objects.mark import MarkResult, mark
 from pluggd.objects.search import Life, Search
 from pluggd.objects.sweep import Known, Step, Sweep
@@ -84,6 +85,9 @@ class Collector:
         self._resources: dict[str, ResourceType] = {}
         self._budget = budget
         self._released = True
+        # What expires next, as far as it is known without looking.
+        self._expiry: int | None = None
+        self._expiry_known = False
 
     # --- types of objects
 
@@ -265,7 +269,16 @@ class Collector:
         return await self._store.view(lambda view: explain(view.graph, node))
 
     def next_expiry(self) -> int | None:
-        return self._store.read(lambda view: view.graph.next_expiry())
+        if self._expiry_known:
+            return self._expiry
+        found = self._store.read(lambda view: view.graph.next_expiry())
+        if joined_view() is None:  # else it may be undone yet
+            self._expiry, self._expiry_known = found, True
+        return found
+
+    def note_expiry(self) -> None:
+        """A commit has set or taken a time at which something expires."""
+        self._expiry_known = False
 
 
 def _take(sweep: Sweep, part: MarkResult, txn: ObjectTransaction) -> Step:

@@ -35,6 +35,7 @@ class Graph(GraphView):
     """Changing nodes and edges.
 
     released: whether something lost support here (on_change's argument).
+    timed: whether a time at which something expires was set or taken here.
     gained: the nodes to which a change here gave support that they did not have: a
         verdict that one of them is dead holds no more.
     release_generation: set by the collector, so that what its removals set free is
@@ -49,6 +50,7 @@ class Graph(GraphView):
         self._generation: int | None = None
         self._last_id: int | None = None
         self.released = False
+        self.timed = False
         self.gained: set[bytes] = set()
         self.release_generation: int | None = None
         self.release_since: int | None = None
@@ -249,18 +251,19 @@ class Graph(GraphView):
 
     def _make(self, node: Node, exists: bool, flat: bool, root_until: int) -> bytes:
         """Give a node its id and its row; it must not have them."""
-        if self._last_id is None:
-            self._last_id = int.from_bytes(
-                self._kv.get(GRAPH, rows.LAST_ID) or b"", "big"
-            )
-        self._last_id += 1
+        self._last_id = self._newest() + 1
         id_ = number(self._last_id)
-        self._kv.put(GRAPH, rows.LAST_ID, id_)
         front = keys.prefix(node.type, node.namespace)
         row = Row(exists, flat, root_until, front + keys.encode_name(node.name))
         self._kv.put(GRAPH, rows.NODE + id_, pack_row(row))
         keys.put(self._kv, GRAPH, front, node.name, id_)
         return id_
+
+    def _newest(self) -> int:
+        """The greatest id that may have been given."""
+        if self._last_id is None:
+            self._last_id = rows.newest_id(self._kv)
+        return self._last_id
 
     def _forget(self, id_: bytes) -> None:
         """Remove the row of a node that does not exist and has no edges left."""
@@ -272,6 +275,10 @@ class Graph(GraphView):
         self._remove_row(id_, row)
 
     def _remove_row(self, id_: bytes, row: Row) -> None:
+        if id_ > (self._kv.get(GRAPH, rows.LAST_ID) or b""):
+            # Its id must not come again, nor that of any other node of today: so this
+            # is not written by each removal.
+            self._kv.put(GRAPH, rows.LAST_ID, number(self._newest()))
         node = row.node
         self._kv.delete(GRAPH, rows.NODE + id_)
         front = keys.prefix(node.type, node.namespace)
@@ -339,6 +346,8 @@ class Graph(GraphView):
 
     def _set_expiry(self, id_: bytes, before: int, after: int) -> None:
         if before > 0:
+            self.timed = True
             self._kv.delete(GRAPH, rows.EXPIRY + number(before) + id_)
         if after > 0:
+            self.timed = True
             self._kv.put(GRAPH, rows.EXPIRY + number(after) + id_, b"")

@@ -36,7 +36,7 @@ class MarkResult(Record, frozen=True):
 
 def mark(kv: ReadKV, now: int) -> MarkResult:
     """Mark from the roots of this state and compare the two ends of every edge."""
-    size = int.from_bytes(kv.get(GRAPH, rows.LAST_ID) or b"", "big") + 1
+    size = rows.newest_id(kv) + 1
     marks = bytearray(size)
     flat = bytearray(size)
     existing = bytearray(size)

@@ -22,6 +22,9 @@ are added behind all others; a counter behind them would leave every page half e
 
 from __future__ import annotations
 
+from pluggd.objects.kv import ReadKV
+from pluggd.objects.tables import GRAPH
+
 STATE = b"\xf8"
 GAINED = b"\xf9"
 EXPIRY = b"\xfa"
@@ -32,7 +35,8 @@ NAMES_END = STATE
 """All names are below this key."""
 
 LAST_ID = STATE + b"node_id"
-"""The key of the last id that was given."""
+"""The key of an id, at least that of every node that was removed. A new node's id is
+greater than it and than those that are there; so creating one does not write it."""
 
 NODE_KEY = 9
 """Bytes of a node's key; those of an edge are longer."""
@@ -48,6 +52,15 @@ OTHER = NODE_KEY + 1
 _INTO_KINDS = tuple(bytes((kind,)) for kind in range(OUT))
 _OUT_KINDS = tuple(bytes((kind | OUT,)) for kind in range(OUT))
 _TWIN_KINDS = (*_OUT_KINDS, *_INTO_KINDS)
+
+
+def newest_id(kv: ReadKV) -> int:
+    """The greatest id that may have been given."""
+    newest = int.from_bytes(kv.get(GRAPH, LAST_ID) or b"")
+    last = kv.last(GRAPH)
+    if last is not None and last[0].startswith(NODE):
+        newest = max(newest, int.from_bytes(last[0][1:NODE_KEY]))
+    return newest
 
 
 def into(keeper: bytes, kind: int, kept: bytes) -> bytes:

@@ -118,6 +118,7 @@ class ObjectTransaction(ObjectView):
 
     new_events: sequence number and encoded Envelope of what was emitted, in order.
     released: whether something may have become collectable.
+    timed: whether a time at which something expires was set or taken.
     by_collector: set by the collector on its own transactions; the provider
         does not call its `on_change` functions for them.
     """
@@ -133,6 +134,10 @@ class ObjectTransaction(ObjectView):
     @property
     def released(self) -> bool:
         return self._graph.released
+
+    @property
+    def timed(self) -> bool:
+        return self._graph.timed
 
     @property
     def graph(self) -> GraphView:

@@ -137,6 +137,8 @@ class MemoryMetadata:
         if txn.new_events:
             for on_commit in tuple(self._on_commit):
                 on_commit(txn.new_events)
+        if txn.timed:
+            self._collector.note_expiry()
         if not txn.by_collector:
             released = self._collector.note_commit(txn.released)
             for on_change in tuple(self._on_change):
