@@ -88,6 +88,30 @@ def test_a_start_does_without_what_only_calls_need(tmp_path: Path) -> None:
     assert sorted(loaded & NOT_AT_START) == []
 
 
+COUNTING = """
+import atexit, gc
+runs = []
+atexit.register(lambda: print(len(runs)))
+from pluggd.cli.entry import main
+gc.callbacks.append(lambda phase, info: runs.append(phase))
+main()
+"""
+
+
+def test_no_garbage_is_looked_for_while_importing(tmp_path: Path) -> None:
+    """Of a daemon that ends as soon as it reads its configuration."""
+    words = ["run", "--config", str(tmp_path / "missing.toml")]
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING, *words],
+        env=plain_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "missing.toml" in done.stderr
+    assert done.stdout == "0\n"
+
+
 def plain_environment(home: Path) -> dict[str, str]:
     """Without this run's coverage and the user's own configuration."""
     environment = {

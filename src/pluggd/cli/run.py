@@ -50,8 +50,8 @@ def run_command(
 ) -> int:
     """`pluggd run` with its options; the exit code. Raises SystemExit for a wrong
     configuration."""
-    # What is imported stays, so looking for garbage in it costs a twentieth of the
-    # start, and later a pause each time; `freeze` leaves it out for good.
+    # What plugins import stays too. Looking for garbage in it would later be a pause
+    # each time; `freeze` leaves it out for good.
     gc.disable()
     flags: dict[tuple[str, ...], Any] = {
         ("root",): _absolute(root),
