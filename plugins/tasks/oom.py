@@ -67,7 +67,10 @@ class OomWatch:
         if kills > self._task.oom_kills:
             self._task.oom_kills = kills
             event = TaskOOM(container_id=self._task.id)
-            await self._table.emit(self._task.namespace, event)
+            # `stop` comes when the process is dead, which is just now: it must not take
+            # back what is noted as told.
+            with trio.CancelScope(shield=True):
+                await self._table.emit(self._task.namespace, event)
 
 
 @contextmanager

@@ -28,15 +28,19 @@ TABLE = "ledger"
 NAMESPACE = "crash"
 
 
-def run_and_kill(provider: str, path: Path, front: str, after: float) -> list[str]:
-    """Let the writer write for some time after its first line; its whole lines."""
+def run_and_kill(
+    provider: str, path: Path, front: str, count: int, after: float
+) -> list[str]:
+    """Let the writer write so many lines, and some time after them; its whole lines.
+
+    A number, because how many come in a given time depends on the disk."""
     process = subprocess.Popen(
         [sys.executable, "-P", str(LEDGER), provider, str(path), front],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
     assert process.stdout is not None
-    first = process.stdout.readline()
+    first = b"".join(process.stdout.readline() for _ in range(count))
     killer = threading.Timer(after, process.kill)
     killer.start()
     output = first + process.stdout.read()
@@ -73,7 +77,8 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
     acknowledged: set[str] = set()
     held: set[str] = set()
     for number in range(KILLS):
-        lines = run_and_kill(provider, tmp_path, str(number), chance.uniform(0, 0.5))
+        count, after = chance.randrange(1, 1000), chance.uniform(0, 0.05)
+        lines = run_and_kill(provider, tmp_path, str(number), count, after)
         acknowledged.update(lines)
         now = check(provider, tmp_path, acknowledged)
         assert held <= now, "what one start found the next one lacks"

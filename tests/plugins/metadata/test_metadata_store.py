@@ -272,7 +272,11 @@ async def make_garbage(store: LmdbMetadata, count: int) -> list[Node]:
     """Cycles of two that nothing keeps, a root, and an object that it keeps."""
     store.register(ResourceType("thing", "things", lambda _, node: gone.append(node)))
     gone: list[Node] = []
+    await add_garbage(store, count)
+    return gone
 
+
+async def add_garbage(store: LmdbMetadata, count: int) -> None:
     def change(txn: Transaction) -> None:
         for number in range(0, count, 2):
             one, two = (Node("thing", "ns", str(number + i)) for i in (0, 1))
@@ -283,7 +287,6 @@ async def make_garbage(store: LmdbMetadata, count: int) -> list[Node]:
         txn.set_node(Node("root", "ns", "r"), [Edge(kept)], root_until=FOREVER)
 
     await store.update(change)
-    return gone
 
 
 async def test_a_full_collection_marks_in_another_process(tmp_path: Path) -> None:
@@ -311,6 +314,32 @@ async def test_the_mark_finds_what_no_candidate_led_to(tmp_path: Path) -> None:
         assert (await store.collect(full=True)).removed == {"thing": 4}
 
 
+async def held_mark(store: LmdbMetadata, nursery: trio.Nursery) -> int:
+    """The pid of a mark that was stopped in the middle of its work. One that was over
+    before that could be seen is followed by another."""
+    over = True
+
+    async def mark() -> None:
+        nonlocal over
+        try:
+            await store.collect(full=True)
+        finally:
+            over = True
+
+    while True:
+        pids = store.environment.readers()
+        if pids:
+            os.kill(pids[0], signal.SIGSTOP)
+            if store.environment.readers() == pids:
+                return pids[0]
+            os.kill(pids[0], signal.SIGCONT)
+        if over:
+            over = False
+            await add_garbage(store, 10_000)
+            nursery.start_soon(mark)
+        await trio.lowlevel.checkpoint()
+
+
 async def test_writers_go_on_during_a_mark(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await make_garbage(store, 2000)
@@ -325,9 +354,14 @@ async def test_writers_go_on_during_a_mark(tmp_path: Path) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
-            await store.collect(full=True)
+            pid = await held_mark(store, nursery)
+            before = updates
+            while updates < before + 10:
+                await trio.lowlevel.checkpoint()
+            os.kill(pid, signal.SIGCONT)
+            while store.environment.readers():
+                await trio.lowlevel.checkpoint()
             done.set()
-        assert updates > 10
         assert store.environment.readers() == []
 
 
@@ -337,15 +371,11 @@ async def test_a_cancelled_mark_leaves_no_process_and_no_reader(
     async with opened(tmp_path) as store:
         await make_garbage(store, 10_000)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(store.collect, full=True))
-            while not (pids := store.environment.readers()):
-                await trio.lowlevel.checkpoint()
-            # In the middle of its work, and it will not end by itself.
-            os.kill(pids[0], signal.SIGSTOP)
+            pid = await held_mark(store, nursery)
             assert (await store.statistics()).oldest_reader > 0
             nursery.cancel_scope.cancel()
         with pytest.raises(ProcessLookupError):
-            os.kill(pids[0], 0)
+            os.kill(pid, 0)
         assert store.environment.readers() == []
         assert (await store.statistics()).oldest_reader == 0
         assert (await store.collect(full=True)).removed == {"thing": 10_000}

@@ -4,18 +4,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
+from pluggd.model.events import TaskOOM
 from pluggd.plugin import Skip
 from pluggd.services.tasks import Output
 from pluggd.shim.frames import BadFrame, Frames, fields_of, pack
 from pluggd.shim.logwriter import LogWriter
 from pluggd.testing import running_daemon
+from plugins.tasks import oom
 from plugins.tasks.cgroups import cgroup_of
 from plugins.tasks.logs import LogReader
 from plugins.tasks.runtime import failed, last_error
@@ -175,6 +183,67 @@ def test_control_groups_of_version_2(tmp_path: Path) -> None:
     assert (stats.read_bytes, stats.written_bytes, stats.oom_kills) == (11, 22, 2)
     assert group.pids() == [7, 9]
     assert group.oom_file == top / "box/memory.events"
+
+
+class FakeGroup:
+    """A control group whose processes are killed when a test says so."""
+
+    version = 2
+    oom_file = Path("memory.events")
+
+    def __init__(self) -> None:
+        self.kills = 0
+
+    def oom_kills(self) -> int:
+        return self.kills
+
+
+class SlowTable:
+    """begun: set when the first event is being written."""
+
+    def __init__(self) -> None:
+        self.begun = trio.Event()
+        self.told: list[str] = []
+
+    async def emit(self, namespace: str, event: TaskOOM) -> None:
+        self.begun.set()
+        await trio.testing.wait_all_tasks_blocked()
+        self.told.append(event.container_id)
+
+
+async def test_a_kill_for_memory_is_told_though_the_task_is_over_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group, table = FakeGroup(), SlowTable()
+    reader, writer = os.pipe()
+
+    @contextmanager
+    def notifying(*_: object) -> Generator[int]:
+        yield reader
+
+    monkeypatch.setattr(oom, "cgroup_of", lambda pid: group)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(oom, "notifying", notifying)
+    task: Any = SimpleNamespace(
+        id="x",
+        namespace="ns",
+        created=trio.Event(),
+        record=SimpleNamespace(process=SimpleNamespace(pid=1)),
+        oom_kills=0,
+    )
+    task.created.set()
+    log = logging.LoggerAdapter(logging.getLogger("test"), {})
+    watch = oom.OomWatch(task, cast("Any", table), log)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.run)
+            await trio.testing.wait_all_tasks_blocked()
+            group.kills = 1
+            os.write(writer, b"!")
+            await table.begun.wait()
+            watch.stop()
+    assert table.told == ["x"]
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_process_in_no_group_of_its_own_has_no_figures(tmp_path: Path) -> None:
