@@ -134,7 +134,7 @@ async def ctl(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncGenerator[
     if "runtime" in request.fixturenames:
         runtime = request.getfixturevalue("runtime")
         config = {"plugins": {"pluggd.tasks.v1.oci": {"runtimes": [runtime]}}}
-    with trio.fail_after(120):
+    with trio.fail_after(240):
         async with running_daemon(tmp_path / "d", config, subprocess=True) as daemon:
             yield Ctl(daemon, tmp_path / "d" / "root")
     assert left_behind(tmp_path / "d", prefix()) == []

@@ -80,7 +80,7 @@ async def test_basic_from_every_place_where_credentials_are_found(
                     "pluggd.credentials.v1.vault": {"file": str(vault)},
                 },
             }
-            with trio.fail_after(30):
+            with trio.fail_after(120):
                 async with (
                     running_daemon(tmp_path / "daemon", config) as daemon,
                     daemon.client(namespace="ns") as client,
@@ -201,7 +201,7 @@ async def test_a_token_server_gives_tokens_for_what_is_needed(
         token = signed_token(key, certificate, claims)
         return Answer(body=json.dumps({"token": token}).encode())
 
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         async with scripted(answer) as tokens:
             auth = f"""\
 auth:
@@ -245,7 +245,7 @@ async def test_an_identity_token_is_changed_for_an_access_token(tmp_path: Path) 
             return Answer(401, {"WWW-Authenticate": realm})
         return image.answer(asked)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,
@@ -269,7 +269,7 @@ async def test_a_token_that_ends_meanwhile_is_made_anew(tmp_path: Path) -> None:
             return Answer(401, {"WWW-Authenticate": realm})
         return image.answer(asked)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,
@@ -295,7 +295,7 @@ async def test_credentials_do_not_follow_a_redirect(tmp_path: Path) -> None:
             return Answer(307, {"Location": f"http://{other.host}{asked.target}"})
         return image.answer(asked)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(elsewhere) as other,
             scripted(answer) as server,
@@ -317,7 +317,7 @@ async def test_headers_of_a_hosts_file_do_not_follow_a_redirect(tmp_path: Path) 
             return Answer(307, {"Location": f"http://{other.host}{asked.target}"})
         return image.answer(asked)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(image.answer) as other,
             scripted(answer) as server,
@@ -349,7 +349,7 @@ async def test_redirects_have_an_end(tmp_path: Path) -> None:
             return Answer(307, {"Location": f"{image.layer_path}?step={int(step) + 1}"})
         return image.answer(asked)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,
@@ -385,7 +385,7 @@ async def refused(
     )
     access = Access(username=USER, password=PASSWORD)
     caught: list[Exception] = []
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with scripted(inside) as inner, scripted(answer) as server:
             name = f"{server.host}/library/x:latest".replace("127.0.0.1", "localhost")
             async with resolver.open(name, access) as remote:

@@ -47,7 +47,7 @@ async def refused(
 ) -> AsyncGenerator[Client]:
     """Pull from a registry with these answers; it fails so, and leaves nothing."""
     root = daemon.log_file.parent / "root"
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with scripted(handler) as server, daemon.client(namespace="ns") as client:
             with pytest.raises(error, match=match):
                 await pull(client, f"{server.host}/library/x:latest")
@@ -230,7 +230,7 @@ async def test_a_resumed_download_that_does_not_fit_begins_anew_once(
             return Answer(body=bytes(len(image.layer)), stop=10_000)
         return found
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with scripted(answer) as server, daemon.client(namespace="ns") as client:
             name = f"{server.host}/library/x:latest"
             with pytest.raises(PluggdError, match="broke off"):

@@ -35,7 +35,7 @@ pytestmark = [needs_registry, pytest.mark.slow]
 async def connected(tmp_path: Path) -> AsyncGenerator[Client]:
     resolver = {"hosts_dir": str(tmp_path / "hosts.d"), "docker_config": ""}
     config = {"plugins": {"pluggd.resolver.v1.registry": resolver}}
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         async with (
             running_daemon(tmp_path / "daemon", config) as daemon,
             daemon.client(namespace="default") as client,

@@ -36,7 +36,7 @@ SOURCE = "containerd.io/distribution.source.127.0.0.1"
 
 @asynccontextmanager
 async def connected(tmp_path: Path, config: Any = "") -> AsyncGenerator[Client]:
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         async with (
             running_daemon(tmp_path / "daemon", config) as daemon,
             daemon.client(namespace="default") as client,

@@ -35,7 +35,7 @@ async def test_a_download_goes_on_where_the_connection_broke(tmp_path: Path) -> 
             found.stop = len(found.body) // 2
         return found
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,
@@ -65,7 +65,7 @@ async def test_a_server_without_ranges_sends_all_again(tmp_path: Path) -> None:
             found.stop = 300_003
         return found
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,
@@ -83,7 +83,7 @@ async def test_a_busy_registry_is_asked_again_when_it_says(tmp_path: Path) -> No
     def answer(asked: Asked) -> Answer:
         return busy.pop() if busy else image.answer(asked)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,
@@ -100,7 +100,7 @@ async def test_a_registry_that_wants_to_rest_for_long_ends_the_pull(
         body = b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}'
         return Answer(429, {"Retry-After": "3600"}, body)
 
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,
@@ -124,7 +124,7 @@ async def test_who_waits_for_a_download_takes_it_over_when_it_is_cancelled(
         return image.answer(asked)
 
     pulls: list[Pull] = []
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with (
             scripted(answer) as server,
             running_daemon(tmp_path) as daemon,

@@ -42,7 +42,7 @@ async def daemon(
     tmp_path: Path, config: dict[str, Any], rootfs: Path
 ) -> AsyncGenerator[RunningDaemon]:
     """In this process. What its tasks leave behind fails the test."""
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with running_daemon(tmp_path / "d", config) as running:
             yield running
             async with running.client(namespace="default") as client:

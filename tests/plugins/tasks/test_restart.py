@@ -56,7 +56,7 @@ async def until_gone(pid: int) -> None:
 async def test_a_killed_daemon_finds_its_tasks_again(
     place: Path, config: dict[str, Any], rootfs: Path
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with session(place, config, rootfs) as (daemon, kit):
             io = Stdio(stdin="stream")
             script = "echo before; read a; echo after $a; exit 6"
@@ -130,7 +130,7 @@ async def test_a_killed_daemon_finds_its_tasks_again(
 async def test_a_daemon_that_is_stopped_leaves_its_tasks_running(
     place: Path, config: dict[str, Any], rootfs: Path
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with session(place, config, rootfs) as (daemon, kit):
             cid = await kit.running("on", "sleep", "1000")
             assert await daemon.stop() == 0
@@ -200,7 +200,7 @@ async def test_what_was_being_made_when_the_daemon_died_is_taken_back(
 ) -> None:
     """Also what the runtime makes only when the next daemon is there."""
     config = {"plugins": {"pluggd.tasks.v1.oci": {"runtimes": [str(held.program)]}}}
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with session(place, config, rootfs) as (daemon, kit):
             cid = await kit.container("making", ["sleep", "1000"])
             async with trio.open_nursery() as nursery:
@@ -226,7 +226,7 @@ async def test_what_a_client_gave_up_while_it_was_made_is_taken_back(
     tmp_path: Path, held: HeldRuntime, rootfs: Path
 ) -> None:
     config = {"plugins": {"pluggd.tasks.v1.oci": {"runtimes": [str(held.program)]}}}
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with running_daemon(tmp_path / "d", config) as daemon:
             async with daemon.client(namespace="default") as client:
                 kit = Kit(client, rootfs)
@@ -265,7 +265,7 @@ async def test_a_killed_shim_ends_its_task_with_a_reason(
     place: Path, config: dict[str, Any], rootfs: Path
 ) -> None:
     """Nothing hangs: who waits and who is attached are told."""
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with session(place, config, rootfs) as (_, kit):
             cid = await kit.running("lost", "sleep", "1000")
             await kit.exec(cid, "e1", "sleep 1000")
@@ -300,7 +300,7 @@ async def test_a_task_whose_shim_has_just_gone_can_be_deleted(
 async def test_a_shim_that_was_killed_while_no_daemon_ran(
     place: Path, config: dict[str, Any], rootfs: Path
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         async with session(place, config, rootfs) as (daemon, kit):
             cid = await kit.running("lost", "sleep", "1000")
             await killed(daemon)
