@@ -18,22 +18,27 @@ from pluggd.testing import FakeContext, started
 from plugins.content_s3.config import Config
 from plugins.content_s3.registration import pluggd_register
 from tests.plugins.content_s3.s3_server import BUCKET, KEY, S3Server
+from tests.plugins.content_s3.swift_server import SwiftServer
+
+Server = S3Server | SwiftServer
 
 
-def credentials(directory: Path) -> str:
+def credentials(directory: Path, key: str = KEY, secret: str = KEY) -> str:
     file = directory / "credentials"
     file.write_text(
-        f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {KEY}\n"
+        f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
     )
     return str(file)
 
 
-def options(server: S3Server, **more: object) -> dict[str, Any]:
+def options(server: Server, **more: object) -> dict[str, Any]:
     """The section of config.toml."""
     return {
         "bucket": BUCKET,
         "endpoint": server.endpoint,
-        "credentials_file": credentials(server.directory.parent),
+        "credentials_file": credentials(
+            server.directory.parent, server.key, server.secret
+        ),
         "retries": 1,
         **more,
     }
@@ -41,7 +46,7 @@ def options(server: S3Server, **more: object) -> dict[str, Any]:
 
 @asynccontextmanager
 async def started_s3(
-    server: S3Server, root: Path, metadata: Metadata, **more: object
+    server: Server, root: Path, metadata: Metadata, **more: object
 ) -> AsyncGenerator[tuple[Content, FakeContext[Config]]]:
     await trio.Path(root).mkdir(parents=True, exist_ok=True)
     config = convert(options(server, **more), Config)

@@ -5,11 +5,11 @@ it can be stopped and started again.
 
 It refuses an access key that it does not know, and checks no signature of version 4 (its
 calculation is not implemented there), nor the hash of a body: that what is signed is what
-S3 wants rests on the library, and is not shown by these tests.
+S3 wants is shown with `swift_server`.
 
 Considered: rclone's `serve s3` (answers a range with status 200, which the library
 rightly refuses), moto (checks no signatures, keeps objects in memory, 300 MB installed).
-MinIO, SeaweedFS, Garage and versitygw are in none of Debian, PyPI and npm.
+Debian has no MinIO, SeaweedFS, Garage or versitygw.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class S3Server:
     modules: Path
     directory: Path
     port: int
+    key: str = KEY
+    secret: str = KEY
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
