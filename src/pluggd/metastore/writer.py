@@ -36,7 +36,7 @@ class Writer(Generic[C]):
     """Runs functions on changes C, one after the other, durably.
 
     deliver: called in the trio thread after each commit, with the changes that it
-    made durable, in order, before the functions' callers go on.
+    made durable, in order, before a task that waits for one of them goes on.
     """
 
     def __init__(
@@ -216,13 +216,14 @@ class Writer(Generic[C]):
             self._flush()
 
     def _answer(self, jobs: Sequence[Job[C, Any]], changes: Sequence[C]) -> None:
+        # First who waits for them: there may be a thousand subscribers.
+        self._settle(jobs)
         if changes:
             try:
                 self._deliver_changes(changes)
             except Exception:  # noqa: BLE001
-                # The changes are durable: their authors must hear of it all the same.
+                # One that fails must not end the writer.
                 self._log.exception("a listener of commits failed")
-        self._settle(jobs)
 
     def _settle(self, jobs: Sequence[Job[C, Any]]) -> None:
         self._outstanding -= len(jobs)

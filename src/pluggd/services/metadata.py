@@ -368,7 +368,8 @@ class Metadata(Protocol):
         """Call this in the trio thread after each commit that recorded events.
 
         With the new (sequence number, encoded Envelope), in order, each exactly once,
-        before the updates that recorded them return. It must not raise or wait.
+        before the updates that recorded them return; who has the outcome of a
+        `start_update` called back is called before. It must not raise or wait.
         """
         ...
 
