@@ -55,6 +55,15 @@ def test_the_wheel_carries_every_file_of_every_bundled_plugin(dist: Path) -> Non
     assert "pluggd/py.typed" in names
 
 
+def test_the_wheel_carries_what_new_plugins_are_made_of(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    templates = ROOT / "src" / "pluggd" / "cli" / "author" / "templates"
+    wanted = {f"pluggd/cli/author/templates/{one.name}" for one in templates.iterdir()}
+    assert wanted <= names
+    assert len(wanted) > 20
+
+
 def test_the_sdist_carries_what_a_build_and_the_tests_need(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as tar:
