@@ -64,6 +64,15 @@ def test_the_daemon_finds_it_and_says_which_distribution_brought_it(
     assert "well-met 0.1.0" in listed
 
 
+def test_its_own_test_is_green_while_it_is_installed(
+    installed: Path, tmp_path: Path
+) -> None:
+    path = os.pathsep.join([str(installed), str(ROOT / "src")])
+    project = installed.parent / "well-met"
+    said = run("pytest", "-q", "-p", "no:cacheprovider", cwd=project, path=path)
+    assert "2 passed" in said
+
+
 def test_what_is_installed_is_typed(installed: Path) -> None:
     assert (installed / "well_met" / "py.typed").is_file()
     assert not list(installed.rglob("test_*.py"))

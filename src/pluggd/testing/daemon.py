@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from pluggd.core.config import Configuration
 from pluggd.core.daemon import Daemon
 from pluggd.core.discovery import Found
 from pluggd.core.listener import MAX_PATH
@@ -129,7 +130,8 @@ async def running_daemon(
 
     config: config.toml, as text or nested dicts; the same tmp_path gives the same root,
     so that a second daemon finds what the first one stored. plugins: registrations
-    beside those that are discovered, in process only. bundled: whether the bundled
+    beside those that are discovered, in process only; one that is installed as well is
+    there once. bundled: whether the bundled
     plugins are there, in process only. flags: of `pluggd run`, subprocess only.
     """
     file = _write_config(tmp_path, config)
@@ -156,26 +158,41 @@ async def running_daemon(
             running = _in_subprocess(address, log_file, arguments)
         else:
             log = make_log(stream=stack.enter_context(log_file.open("a", buffering=1)))
-            read = partial(
+            given = [Found(one.uri, one.uri, "test", one) for one in plugins]
+            load = partial(
                 load_all,
                 file,
                 places,
                 memory={},
                 bundled=bundled,
                 more=lambda settings, found: [
-                    *(
-                        given := [
-                            Found(one.uri, one.uri, "test", one) for one in plugins
-                        ]
-                    ),
+                    *given,
                     *proxies(settings, [*found, *given]),
                 ],
             )
+
+            def read() -> tuple[Configuration, list[Found]]:
+                configuration, found = load()
+                return configuration, _without_installed(found, given)
+
             configuration, found = read()
             log.logger.setLevel(configuration.settings.log.level.upper())
             daemon = Daemon(configuration, found, log=log, stuck=_complain, read=read)
             running = _in_process(daemon, address, log_file, log)
         yield await stack.enter_async_context(running)
+
+
+def _without_installed(found: list[Found], given: list[Found]) -> list[Found]:
+    """What is tested may be installed as well, as with `pip install -e`: it is one
+    plugin and not two of one URI."""
+    uris = {one.uri for one in given}
+    return [
+        one
+        for one in found
+        if one.origin in ("test", "proxy", "bundled")
+        or one.uri not in uris
+        or Path(one.path).is_absolute()
+    ]
 
 
 def _complain(uris: list[str]) -> None:

@@ -267,7 +267,7 @@ def _commands(
     test = (f"python -m pytest {root}", "its test; it is green")
     run = (f"pluggd run --config {root}/config.toml", "a daemon with it")
     if values["form"] == "package":
-        test = (f"pip install -e {root} && {test[0]}", test[1])
+        test = (f"pip install -e '{root}[test]' && {test[0]}", test[1])
     if served:
         return [test, (f"pluggd plugin check {root}", "what is wrong with it"), run]
     call = f'pluggctl call {values["service"]}.greet \'{{"name": "you"}}\''
