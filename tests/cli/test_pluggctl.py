@@ -537,7 +537,6 @@ def test_following_events_ends_quietly_with_ctrl_c(daemon: Path, ctl: Ctl) -> No
         [sys.executable, "-m", "pluggd.cli.pluggctl", "events", "--since", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     assert process.stdout.readline()
