@@ -354,11 +354,22 @@ def main() -> int:
         options.growth = options.crowd = True
         alone(options)
     if options.json:
-        saved = {"groups": groups, "blobs": blobs, "rows": rows, "lines": lines}
-        options.json.write_text(json.dumps(saved, indent=1) + "\n")
+        save(options.json, groups, blobs, lines, rows)
     if options.svg:
         options.svg.write_text(draw(rows))
     return 0
+
+
+def save(
+    path: Path,
+    groups: list[str],
+    blobs: int,
+    lines: list[Line],
+    rows: list[dict[str, Any]],
+) -> None:
+    """What `--load` shows again."""
+    saved = {"groups": groups, "blobs": blobs, "rows": rows, "lines": lines}
+    path.write_text(json.dumps(saved, indent=1) + "\n")
 
 
 def alone(options: argparse.Namespace) -> None:
@@ -391,6 +402,9 @@ def measure(options: argparse.Namespace) -> list[Line]:
                     continue
                 for target in order:
                     bench.measure(target, group, rep)
+                if options.json:
+                    # A run takes its time; one that is ended loses nothing.
+                    save(options.json, options.only, options.blobs, bench.lines, [])
         return bench.lines
 
 
