@@ -113,8 +113,12 @@ EFFECTS = {
         "replaces json.dumps",
     ),
     "patched method": (
-        "import pathlib\npathlib.Path.exists = lambda self: True",
-        "replaces pathlib.Path.exists",
+        "import logging\nlogging.Logger.info = lambda *a, **k: None",
+        "replaces logging.Logger.info",
+    ),
+    "added method": (
+        "import logging\nlogging.StreamHandler.acquire = lambda self: None",
+        "adds logging.StreamHandler.acquire",
     ),
     "environment": (
         "import os\nos.environ['COLOUR'] = 'blue'",

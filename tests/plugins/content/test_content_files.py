@@ -310,6 +310,7 @@ async def test_a_blob_that_is_deleted_beside_a_cleanup_is_not_forgotten(
     """It was trash, came anew, was looked at, and went again: its file is trash."""
     digest = digest_of(b"hello")
     listed = [[digest]]
+    deleted: list[str] = []
     look = cleaning.Cleaner._without_record  # pyright: ignore[reportPrivateUsage]
 
     def list_once(view: View, after: str) -> list[str]:
@@ -321,7 +322,9 @@ async def test_a_blob_that_is_deleted_beside_a_cleanup_is_not_forgotten(
             self: cleaning.Cleaner, digests: Sequence[str]
         ) -> list[str]:
             found = await look(self, digests)
-            await content.delete(digest=digest)
+            if not deleted:  # the start's own look may come here, too
+                deleted.append(digest)
+                await content.delete(digest=digest)
             return found
 
         (cleanup,) = [r.cleanup for r in metadata.resources() if r.cleanup is not None]

@@ -58,12 +58,15 @@ def certificates(directory: Path) -> None:
     openssl(
         *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
         *("-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=CA of the tests"),
+        *("-addext", "keyUsage=critical,keyCertSign"),  # Python 3.13 asks for it
     )
     openssl(
         *("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "tls.key"),
         *("-out", "tls.csr", "-subj", "/CN=127.0.0.1"),
     )
-    (directory / "names").write_text("subjectAltName=IP:127.0.0.1")
+    (directory / "names").write_text(
+        "subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n"
+    )
     openssl(
         *("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key"),
         *("-days", "2", "-extfile", "names", "-out", "tls.crt"),

@@ -161,9 +161,14 @@ def differences(before: State, after: State) -> list[str]:
         new = after[topic]
         for key in sorted({*old, *new}):
             if topic == "replaces":
-                # What is new there belongs to modules that were imported meanwhile.
                 if key in old and key in new and old[key] is not new[key]:
                     found.append(f"replaces {key}")
+                elif key in new and key not in old:
+                    # Mostly of modules that were imported meanwhile; but a class that
+                    # was there may have got what hides a method of its bases.
+                    owner = key.rpartition(".")[0]
+                    if owner in old and old[owner] is new.get(owner):
+                        found.append(f"adds {key}")
             elif topic.startswith("leaves"):
                 if key in new and key not in old:
                     found.append(f"{topic} {key}")
