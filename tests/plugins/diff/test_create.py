@@ -18,6 +18,7 @@ import trio
 
 from pluggd.errors import InvalidArgument, NotFound, NotImplemented_
 from pluggd.model.types import Descriptor, Mount
+from pluggd.services import call
 from pluggd.services.diff import Applying
 from tests.plugins.diff.layers import E, d, extract, hard, layer, link, tree
 from tests.plugins.unpack.unpack_setup import Stand, standing
@@ -31,7 +32,10 @@ PLAIN = "application/vnd.oci.image.layer.v1.tar"
 async def stand(tmp_path: Path) -> AsyncGenerator[Stand]:
     with trio.fail_after(60):
         async with standing(tmp_path) as stand:
-            yield stand
+            # What is made is kept by nothing else, and collections go on.
+            lease = (await stand.leases.create()).id
+            with call.using(lease=lease):
+                yield stand
 
 
 def bind(path: Path, mode: str = "rw") -> list[Mount]:
