@@ -108,10 +108,14 @@ async def test_snapshots_are_made_there_and_removed_there(
     async with running(tmp_path, far) as (daemon, client), far.here(daemon):
         snapshots = client.get(SNAPSHOTS)
         assert "far" in (await snapshots.snapshotters()).snapshotters
-        mounts = (await snapshots.prepare(key="a", snapshotter="far")).mounts
+        mounts = (
+            await snapshots.prepare(key="a", snapshotter="far", labels=ROOT)
+        ).mounts
         (Path(mounts[0].source) / "file").write_text("text")
         await snapshots.commit(name="one", key="a", snapshotter="far", labels=ROOT)
-        mounts = (await snapshots.view(key="v", parent="one", snapshotter="far")).mounts
+        mounts = (
+            await snapshots.view(key="v", parent="one", snapshotter="far", labels=ROOT)
+        ).mounts
         assert (Path(mounts[0].source) / "file").read_text() == "text"
         await snapshots.remove(key="v", snapshotter="far")
         await snapshots.remove(key="one", snapshotter="far", sync=True)
@@ -133,7 +137,7 @@ async def test_one_that_is_away_harms_no_other_and_may_come_later(
         snapshots = client.get(SNAPSHOTS)
         with pytest.raises(Unavailable, match="no such file or directory"):
             await snapshots.prepare(key="a", snapshotter="far")
-        await snapshots.prepare(key="a", snapshotter="native")
+        await snapshots.prepare(key="a", snapshotter="native", labels=ROOT)
         await snapshots.remove(key="a", snapshotter="native")
         async with far.here(daemon):
             await snapshots.prepare(key="a", snapshotter="far", labels=ROOT)
@@ -141,8 +145,8 @@ async def test_one_that_is_away_harms_no_other_and_may_come_later(
         assert await names(client) == ["a"]
         await snapshots.remove(key="a", snapshotter="far")
         await client.gc.run(wait=True)
+        assert len(await far.driver.walk()) == 1
         async with far.here(daemon):
-            assert len(await far.driver.walk()) == 1
             await client.gc.run(wait=True)
             assert await far.driver.walk() == []
         assert daemon.status("pluggd.snapshots.v1.store") == "ok"

@@ -72,7 +72,10 @@ async def snapshotter(request: pytest.FixtureRequest, stand: Stand) -> str:
 async def files(stand: Stand, chain_id: str, snapshotter: str) -> dict[str, bytes]:
     """What a container on this chain would see; an overlay is merged by hand."""
     mounts = await stand.snapshots.view(
-        key=f"look-{snapshotter}", parent=chain_id, snapshotter=snapshotter
+        key=f"look-{snapshotter}",
+        parent=chain_id,
+        snapshotter=snapshotter,
+        labels={"containerd.io/gc.root": "test"},
     )
     (mount,) = mounts.mounts
     roots = [mount.source]

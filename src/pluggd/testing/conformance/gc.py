@@ -117,17 +117,27 @@ class GcConformance(Conformance):
         await stand.thing("middle", "leaf")
         await stand.root("r", "middle")
         await stand.drop_root("r")
-        stats = await stand.gc.run(wait=True)
-        assert stats is not None
-        assert stats.removed == {THING: 2}
-        assert sorted(one.name for one in stats.objects) == ["leaf", "middle"]
+        await stand.gc.run(wait=True)
         assert await stand.things() == []
         assert sorted(stand.removed) == ["leaf", "middle"]
 
+    async def test_the_answer_tells_what_was_removed(self, stand: GcStand) -> None:
+        for _ in range(20):  # one that the provider begins by itself may be faster
+            await stand.root("r", "middle")
+            await stand.thing("middle", "leaf")
+            await stand.thing("leaf")
+            await stand.drop_root("r")
+            stats = await stand.gc.run(wait=True)
+            assert stats is not None
+            if stats.removed:
+                break
+        assert stats.removed == {THING: 2}
+        assert sorted(one.name for one in stats.objects) == ["leaf", "middle"]
+
     async def test_what_is_referred_to_stays(self, stand: GcStand) -> None:
-        await stand.thing("shared")
         await stand.root("one", "shared")
         await stand.root("two", "shared")
+        await stand.thing("shared")
         await stand.drop_root("one")
         await stand.gc.run(wait=True)
         assert await stand.things() == ["shared"]
@@ -156,22 +166,22 @@ class GcConformance(Conformance):
     async def test_the_plan_names_what_would_go_and_removes_nothing(
         self, stand: GcStand
     ) -> None:
-        await stand.thing("kept")
-        await stand.thing("lost")
-        await stand.root("r", "kept")
-        await stand.root("s", "lost")
-        await stand.drop_root("s")
-        if "lost" not in stand.removed:
-            plan = await stand.gc.plan()
+        for name in ("kept", "lost"):
+            await stand.root(f"root of {name}", name)
+            await stand.thing(name)
+        await stand.drop_root("root of lost")
+        plan = await stand.gc.plan()
+        things = await stand.things()
+        if "lost" not in stand.removed:  # by one that the provider began by itself
             assert [(one.type, one.name) for one in plan.objects] == [(THING, "lost")]
-            assert await stand.things() == ["kept", "lost"]
+            assert things == ["kept", "lost"]
 
     async def test_an_object_is_explained_by_the_path_from_a_root(
         self, stand: GcStand
     ) -> None:
-        await stand.thing("leaf")
-        await stand.thing("middle", "leaf")
         await stand.root("r", "middle")
+        await stand.thing("middle", "leaf")
+        await stand.thing("leaf")
         with call.using(namespace=NS):
             found = await stand.gc.explain(name="leaf", type=THING)
             assert found.exists
