@@ -10,7 +10,7 @@ The process that marks imports this module as well, so it must stay free of trio
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import lmdb
 
@@ -103,7 +103,11 @@ class LmdbRead:
 class LmdbWrite(LmdbRead):
     """A `KV`. One thread at a time may use it; only its owner may end the transaction."""
 
-    __slots__ = ()
+    __slots__ = ("notes",)
+
+    def __init__(self, txn: Txn, tables: Tables) -> None:
+        super().__init__(txn, tables)
+        self.notes: dict[Any, Any] = {}
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._txn.put(key, value, db=self._database(table))

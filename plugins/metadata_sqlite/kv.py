@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pluggd.errors import FailedPrecondition
 from pluggd.objects.kv import MAX_KEY
@@ -130,7 +131,16 @@ class SqliteWrite(SqliteRead):
     as it does after some errors: what came now would be a transaction of its own.
     """
 
-    __slots__ = ()
+    __slots__ = ("notes",)
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        cursors: set[sqlite3.Cursor],
+        tables: Mapping[str, Table],
+    ) -> None:
+        super().__init__(connection, cursors, tables)
+        self.notes: dict[Any, Any] = {}
 
     def _alive(self) -> None:
         if not self._connection.in_transaction:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import Final
+from enum import Enum
+from typing import Any, Final
 
 from pluggd.metastore.engine import Tables
 from pluggd.objects.kv import MAX_KEY
@@ -20,33 +21,49 @@ from pluggd.objects.kv import MAX_KEY
 Pair = tuple[bytes, bytes]
 
 
-class _Absent:
+class _Absent(Enum):
     """What a table of changes has for a key that nobody changed."""
 
+    ABSENT = 0
 
-_ABSENT: Final = _Absent()
+
+_ABSENT: Final = _Absent.ABSENT
 
 
 class _Changes:
     """What was changed in one table. A value of None is a deletion.
 
-    order: the keys, sorted; made by the first listing and kept up from then on. last:
-    the greatest pair of the table below, which does not change meanwhile.
+    fresh: the keys that came since the last listing. last: the greatest pair of the
+    table below, which does not change meanwhile.
     """
 
-    __slots__ = ("last", "last_known", "order", "values")
+    __slots__ = ("_order", "fresh", "last", "last_known", "values")
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes | None] = {}
-        self.order: list[bytes] | None = None
+        self.fresh: list[bytes] = []
+        self._order: list[bytes] = []
         self.last: Pair | None = None
         self.last_known = False
 
     def sorted(self) -> list[bytes]:
-        order = self.order
-        if order is None:
-            order = self.order = sorted(self.values)
-        return order
+        """The keys in order; valid until the next change."""
+        fresh = self.fresh
+        if fresh:
+            # Some updates list after each change and have few, others list once.
+            if len(fresh) > 8:
+                self._order = sorted(self.values)
+            else:
+                for key in fresh:
+                    insort(self._order, key)
+            fresh.clear()
+        return self._order
+
+    def drop(self, key: bytes) -> None:
+        """Forget that this key was changed."""
+        del self.values[key]
+        self._order.clear()
+        self.fresh[:] = self.values
 
 
 class Buffer:
@@ -55,12 +72,13 @@ class Buffer:
     size: bytes of keys and values put since it was made.
     """
 
-    __slots__ = ("_base", "_changes", "_undo", "size")
+    __slots__ = ("_base", "_changes", "_undo", "notes", "size")
 
     def __init__(self, base: Tables) -> None:
         self._base = base
         self._changes: dict[str, _Changes] = {}
         self._undo: list[tuple[_Changes, bytes, bytes | _Absent | None]] = []
+        self.notes: dict[Any, Any] = {}
         self.size = 0
 
     # --- a KV
@@ -69,15 +87,25 @@ class Buffer:
         changes = self._changes.get(table)
         if changes is not None:
             value = changes.values.get(key, _ABSENT)
-            if not isinstance(value, _Absent):
+            if value is not _ABSENT:
                 return value
         return self._base.get(table, key)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
-        if not 0 < len(key) <= MAX_KEY:
-            raise self._base.bad_key(len(key))
-        self.size += len(key) + len(value)
-        self._change(table, key, bytes(value))
+        length = len(key)
+        if not 0 < length <= MAX_KEY:
+            raise self._base.bad_key(length)
+        self.size += length + len(value)
+        # As `_change`, written out: a create of an image puts eight times.
+        changes = self._changes.get(table)
+        if changes is None:
+            changes = self._open(table)
+        values = changes.values
+        before = values.get(key, _ABSENT)
+        self._undo.append((changes, key, before))
+        if before is _ABSENT:
+            changes.fresh.append(key)
+        values[key] = bytes(value)
 
     def delete(self, table: str, key: bytes) -> bool:
         there = self.get(table, key) is not None
@@ -132,10 +160,10 @@ class Buffer:
 
     def undo(self) -> None:
         """Take back what was changed since the last `keep`."""
+        self.notes.clear()
         for changes, key, before in reversed(self._undo):
-            if isinstance(before, _Absent):
-                del changes.values[key]
-                changes.order = None
+            if before is _ABSENT:
+                changes.drop(key)
             else:
                 changes.values[key] = before
         self._undo.clear()
@@ -170,8 +198,8 @@ class Buffer:
         values = changes.values
         before = values.get(key, _ABSENT)
         self._undo.append((changes, key, before))
-        if changes.order is not None and isinstance(before, _Absent):
-            insort(changes.order, key)
+        if before is _ABSENT:
+            changes.fresh.append(key)
         values[key] = value
 
 

@@ -53,7 +53,6 @@ def events(kv: ReadKV, after: int) -> Iterator[tuple[int, bytes]]:
 
 def append_event(
     kv: KV,
-    last: int | None = None,
     *,
     timestamp: int,
     namespace: str,
@@ -61,10 +60,9 @@ def append_event(
     type_url: str,
     value: object,
 ) -> tuple[int, bytes]:
-    """Record an event; its number and its encoded Envelope.
-
-    last: the number of the last event, if the caller knows it.
-    """
+    """Record an event; its number and its encoded Envelope."""
+    # Nobody else appends to what this transaction sees.
+    last: int | None = kv.notes.get(_LAST)
     seq = (last_event(kv) if last is None else last) + 1
     data = encode(
         Envelope(
@@ -76,6 +74,7 @@ def append_event(
         )
     )
     kv.put(EVENTS, _key(seq), data)
+    kv.notes[_LAST] = seq
     return seq, data
 
 

@@ -48,7 +48,6 @@ class Graph(GraphView):
         self._kv = kv
         self._created: set[bytes] = set()
         self._generation: int | None = None
-        self._last_id: int | None = None
         self.released = False
         self.timed = False
         self.gained: set[bytes] = set()
@@ -183,9 +182,15 @@ class Graph(GraphView):
             if not any(self._is_root(keeper) for _, keeper, _ in self.keepers(id_)):
                 self.queue(id_)
         self._created.clear()
-        if self.gained and self.watched():
+        if self.gained and self._noted_watched():
             for id_ in self.gained:
                 self._kv.put(GRAPH, rows.GAINED + id_, b"")
+
+    def _noted_watched(self) -> bool:
+        on: bool | None = self._kv.notes.get(WATCHED)
+        if on is None:
+            on = self._kv.notes[WATCHED] = self.watched()
+        return on
 
     # --- for the collector
 
@@ -210,6 +215,7 @@ class Graph(GraphView):
 
     def watch(self, on: bool) -> None:
         """From now on keep in rows what gains support; or no longer."""
+        self._kv.notes[WATCHED] = on
         if on:
             self._kv.put(GRAPH, WATCHED, b"")
         else:
@@ -251,8 +257,8 @@ class Graph(GraphView):
 
     def _make(self, node: Node, exists: bool, flat: bool, root_until: int) -> bytes:
         """Give a node its id and its row; it must not have them."""
-        self._last_id = self._newest() + 1
-        id_ = number(self._last_id)
+        self._kv.notes[rows.LAST_ID] = last = self._newest() + 1
+        id_ = number(last)
         front = keys.prefix(node.type, node.namespace)
         row = Row(exists, flat, root_until, front + keys.encode_name(node.name))
         self._kv.put(GRAPH, rows.NODE + id_, pack_row(row))
@@ -261,9 +267,10 @@ class Graph(GraphView):
 
     def _newest(self) -> int:
         """The greatest id that may have been given."""
-        if self._last_id is None:
-            self._last_id = rows.newest_id(self._kv)
-        return self._last_id
+        last: int | None = self._kv.notes.get(rows.LAST_ID)
+        if last is None:
+            last = self._kv.notes[rows.LAST_ID] = rows.newest_id(self._kv)
+        return last
 
     def _forget(self, id_: bytes) -> None:
         """Remove the row of a node that does not exist and has no edges left."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 MAX_KEY = 511
 """Bytes that a key may have: LMDB's limit, and so everybody's."""
@@ -29,6 +29,12 @@ class ReadKV(Protocol):
 
 class KV(ReadKV, Protocol):
     """A state that can change; what was put is read back at once."""
+
+    @property
+    def notes(self) -> dict[Any, Any]:
+        """What its users know of this state and would look up again for each change:
+        by keys of theirs, and true of what they have put. Undoing forgets all of it."""
+        ...
 
     def put(self, table: str, key: bytes, value: bytes) -> None: ...
 

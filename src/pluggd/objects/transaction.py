@@ -52,6 +52,10 @@ class _Over:
     def delete(self, table: str, key: bytes) -> bool:
         self._refuse()
 
+    @property
+    def notes(self) -> dict[Any, Any]:
+        self._refuse()
+
 
 _OVER = _Over()
 
@@ -127,7 +131,6 @@ class ObjectTransaction(ObjectView):
         super().__init__(kv, now)
         self._kv: KV = kv
         self._graph = Graph(kv, now)
-        self._namespaces: set[str] = set()
         self.new_events: list[tuple[int, bytes]] = []
         self.by_collector = False
 
@@ -148,7 +151,7 @@ class ObjectTransaction(ObjectView):
         return self._graph
 
     def put(self, table: str, namespace: str, name: str, record: bytes) -> None:
-        if namespace and namespace not in self._namespaces:
+        if namespace and (NAMESPACES, namespace) not in self._kv.notes:
             self._make_namespace(namespace)
         keys.put(self._kv, table, keys.prefix(namespace), name, record)
 
@@ -157,11 +160,11 @@ class ObjectTransaction(ObjectView):
         if keys.get(self._kv, NAMESPACES, root, namespace) is None:
             record = encode(Namespace(name=namespace))
             keys.put(self._kv, NAMESPACES, root, namespace, record)
-        self._namespaces.add(namespace)
+        self._kv.notes[NAMESPACES, namespace] = None
 
     def delete(self, table: str, namespace: str, name: str) -> bool:
         if table == NAMESPACES:
-            self._namespaces.discard(name)
+            self._kv.notes.pop((NAMESPACES, name), None)
         return keys.delete(self._kv, table, keys.prefix(namespace), name)
 
     def sequence(self, namespace: str, name: str) -> int:
@@ -227,8 +230,6 @@ class ObjectTransaction(ObjectView):
     ) -> int:
         seq, data = eventlog.append_event(
             self._kv,
-            # Nobody else writes while this transaction is open.
-            self.new_events[-1][0] if self.new_events else None,
             timestamp=timestamp,
             namespace=namespace,
             topic=topic,
@@ -248,6 +249,7 @@ class ObjectTransaction(ObjectView):
 
     def put_pairs(self, table: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Store keys and values as they are, nothing interpreted: for copies of a store."""
+        self._kv.notes.clear()
         for key, value in pairs:
             self._kv.put(table, key, value)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from typing import Any
 
 from pluggd.errors import FailedPrecondition
 from pluggd.objects.kv import MAX_KEY
@@ -30,6 +31,7 @@ class MemoryKV:
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
         self._undo: list[tuple[str, bytes, bytes | None]] = []
+        self.notes: dict[Any, Any] = {}
 
     def open_table(self, name: str) -> None:
         self._tables.setdefault(name, _Table())
@@ -51,6 +53,7 @@ class MemoryKV:
             else:
                 self.put(table, key, value)
         self._undo.clear()
+        self.notes.clear()
 
     def _table(self, name: str) -> _Table:
         table = self._tables.get(name)
