@@ -25,6 +25,7 @@ import trio
 
 from pluggd.core.connection import Connection
 from pluggd.core.dispatch import Dispatcher
+from pluggd.core.giveway import GiveWay
 from pluggd.core.lobby import Lobby
 from pluggd.core.sockets import (
     ancillary_size,
@@ -42,10 +43,6 @@ GRACE = 5.0
 
 ROUNDS = 8
 """Rounds before other tasks have their turn; a round is what epoll has ready."""
-
-GIVE_WAY_EVERY = 200e-6
-"""Seconds; while threads have work, the loop lets them run that often. A loop that never
-really sleeps starves them to a few wake-ups a second (docs/decisions/0002)."""
 
 ACCEPT_PAUSE = 0.1
 """Seconds without accepting after the process ran out of descriptors."""
@@ -71,7 +68,9 @@ async def serve(
     or `hurry` is set, calls are answered `unavailable`. Cancellation ends everything at
     once. lobby: where connections are entered, for who wants to look at them.
     """
-    reactor = _Reactor(listener, dispatcher, busy, lobby or Lobby(dispatcher))
+    give_way = GiveWay(busy or _never)
+    reactor = _Reactor(listener, dispatcher, give_way, lobby or Lobby(dispatcher))
+    trio.lowlevel.add_instrument(give_way)
     try:
         async with trio.open_nursery() as nursery:
             reactor.nursery = nursery
@@ -83,7 +82,12 @@ async def serve(
             await reactor.lobby.stop(grace, hurry)
             nursery.cancel_scope.cancel()
     finally:
+        trio.lowlevel.remove_instrument(give_way)
         reactor.close()
+
+
+def _never() -> bool:
+    return False
 
 
 class _Peer:
@@ -112,14 +116,13 @@ class _Reactor:
         self,
         listener: socket.socket,
         dispatcher: Dispatcher,
-        busy: Callable[[], bool] | None,
+        give_way: GiveWay,
         lobby: Lobby,
     ) -> None:
         self.dispatcher = dispatcher
         self.lobby = lobby
         self.nursery: trio.Nursery | None = None
-        self._busy = busy
-        self._gave_way = 0.0
+        self._give_way = give_way
         self._listener = listener
         self._listener_fd = listener.fileno()
         self._listening = True
@@ -143,16 +146,16 @@ class _Reactor:
                 events = epoll.poll(0)
                 if not events:
                     break
-                self._round(events)
                 self._give_way()
+                self._round(events)
 
     async def run_flusher(self) -> None:
         """Send what tasks have produced, all of one tick together."""
         while True:
             if not self._touched:
                 await self._flusher.park()
-            self._flush_touched()
             self._give_way()
+            self._flush_touched()
 
     def spawn(self, function: Callable[[], Awaitable[object]]) -> None:
         if self.nursery is not None:
@@ -164,13 +167,6 @@ class _Reactor:
             return
         if self._flusher:
             self._flusher.unpark()
-
-    def _give_way(self) -> None:
-        if self._busy is not None and self._busy():
-            now = time.perf_counter()
-            if now - self._gave_way > GIVE_WAY_EVERY:
-                time.sleep(1e-6)
-                self._gave_way = time.perf_counter()
 
     # --- one round
 
