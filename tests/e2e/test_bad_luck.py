@@ -13,7 +13,6 @@ import random
 import resource
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import pytest
 
 from pluggd.testing.images import small_layout
+from tests.disks import small_disk as small_disk_at
 from tests.e2e.raw_socket import DaemonProcess, RawSocket, Refusal, daemon_process
 
 MIB = 1 << 20
@@ -138,17 +138,8 @@ def test_an_import_of_a_client_that_dies_leaves_nothing(daemon: DaemonProcess) -
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Generator[Path]:
     """48 MiB, of which the database keeps 8 for the time when it is full."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={48 * MIB}", "tmpfs", str(path)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode != 0:
-        pytest.skip(f"may not mount a tmpfs: {done.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    with small_disk_at(tmp_path / "disk", 48 * MIB) as path:
+        yield path
 
 
 def filled(raw: RawSocket, size: int, before: int = 0) -> int:

@@ -27,6 +27,7 @@ from plugins.metadata_sqlite.group import Group as SqliteGroup
 
 LOG = logging.LoggerAdapter(logging.getLogger("test"), {})
 ENGINES = ("lmdb", "sqlite")
+LOG_BYTES = 256 << 10
 
 
 def engine_of(name: str, path: Path, tables: Sequence[str] = ("t",)) -> Engine:
@@ -71,12 +72,20 @@ class Store:
         finally:
             txn.abort()
 
+    def count(self) -> int:
+        """Keys of the table, as a new reader sees them."""
+        txn = self.engine.begin_read()
+        try:
+            return sum(1 for _ in self.engine.reader(txn).seek("t", b""))
+        finally:
+            txn.abort()
+
 
 class Opened(Protocol):
     """Opens a store of the engine that the test runs on."""
 
     def __call__(
-        self, path: Path, *, quota: int = 0
+        self, path: Path, *, quota: int = 0, reserve: int = 0
     ) -> AbstractAsyncContextManager[Store]: ...
 
 
@@ -93,21 +102,23 @@ async def running(engine: Engine, group: Group[KV]) -> AsyncGenerator[Store]:
 
 @asynccontextmanager
 async def opened_lmdb(
-    path: Path, *, quota: int = 0, map_size: int = 1 << 30
+    path: Path, *, quota: int = 0, reserve: int = 0, map_size: int = 1 << 30
 ) -> AsyncGenerator[Store]:
-    environment = Environment(path, map_size)
+    environment = Environment(path / "meta", map_size)
     environment.prepare(["t"])
-    reserve = Reserve(path / DATA, 0)
-    group = LmdbGroup[KV](environment, reserve, lambda kv: kv, LOG, quota=quota)
+    kept = Reserve(path / "meta" / DATA, reserve)
+    group = LmdbGroup[KV](environment, kept, lambda kv: kv, LOG, quota=quota)
     async with running(environment, group) as store:
         yield store
 
 
 @asynccontextmanager
-async def opened_sqlite(path: Path, *, quota: int = 0) -> AsyncGenerator[Store]:
-    database = Database(path / "meta")
+async def opened_sqlite(
+    path: Path, *, quota: int = 0, reserve: int = 0
+) -> AsyncGenerator[Store]:
+    database = Database(path / "meta", LOG_BYTES)
     database.prepare(["t"])
-    group = SqliteGroup[KV](database, 0, lambda kv: kv, LOG, quota=quota)
+    group = SqliteGroup[KV](database, reserve, lambda kv: kv, LOG, quota=quota)
     async with running(database, group) as store:
         yield store
 
