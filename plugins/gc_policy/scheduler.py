@@ -18,12 +18,14 @@ from typing import Protocol
 import trio
 
 from pluggd.collecting.totals import Totals
+from pluggd.collecting.waiting import Waiting
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.services.gc import GcStatus
 from pluggd.services.metadata import CollectStats
 from plugins.gc_policy.policy import Policy, Settings
 
 NS = 1_000_000_000
+STOPPED = "the collection scheduler has stopped"
 
 
 class Collector(Protocol):
@@ -32,17 +34,6 @@ class Collector(Protocol):
     async def collect(self, *, full: bool = False) -> CollectStats: ...
 
     def next_expiry(self) -> int | None: ...
-
-
-class _Waiter:
-    """A caller who waits for a whole collection."""
-
-    __slots__ = ("done", "error", "stats")
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.stats: CollectStats | None = None
-        self.error = ""
 
 
 class Scheduler:
@@ -66,7 +57,7 @@ class Scheduler:
         self._full_interval = full_interval
         self._full_at = now
         self._full_asked = False
-        self._waiters: list[_Waiter] = []
+        self._waiting = Waiting()
         self._wake = trio.Event()
         # What the task sleeps for: a commit that changes neither leaves it asleep.
         self._sleeps_until: float | None = None
@@ -109,21 +100,12 @@ class Scheduler:
         Raises Unavailable when it failed.
         """
         self.request(full=full)
-        waiter = _Waiter()
-        self._waiters.append(waiter)
-        try:
-            await waiter.done.wait()
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-        if waiter.stats is None:
-            raise Unavailable(f"{waiter.error}: unavailable")
-        return waiter.stats
+        return await self._waiting.wait()
 
     @property
     def waiting(self) -> int:
         """How many callers wait for a collection that has not begun."""
-        return len(self._waiters)
+        return len(self._waiting)
 
     def status(self) -> GcStatus:
         policy = self.policy
@@ -161,7 +143,7 @@ class Scheduler:
                     await self._wake.wait()
         finally:
             self._stopped = True
-            self._answer(self._waiters, error="the collection scheduler has stopped")
+            self._waiting.refuse(STOPPED)
 
     def _look_at_expiry(self) -> None:
         """Tell the policy what expires next, on its own clock."""
@@ -173,7 +155,7 @@ class Scheduler:
             self.policy.expires(trio.current_time() + ahead)
 
     async def _collect(self) -> None:
-        waiters, self._waiters = self._waiters, []
+        served = self._waiting.take()
         full = self._full_asked or self._full_is_due()
         self._full_asked = False
         self._running = True
@@ -193,7 +175,7 @@ class Scheduler:
                 self._log.error("collection failed: %s", reason)
             else:
                 self._log.exception("collection failed: %s", reason)
-            self._answer(waiters, error=f"garbage collection failed: {reason}")
+            served.refuse(f"garbage collection failed: {reason}")
         else:
             self._collections += 1
             self.totals.add(stats)
@@ -208,12 +190,12 @@ class Scheduler:
                     ", ".join(f"{n} {t}" for t, n in sorted(stats.removed.items())),
                     stats.elapsed / 1e6,
                 )
-            self._answer(waiters, stats=stats)
+            served.answer(stats)
         finally:
             self._running = False
             self._last_at = time.time_ns()
             # Cancelled: those whom the collection would have served get an answer, too.
-            self._answer(waiters, error="the collection scheduler has stopped")
+            served.refuse(STOPPED)
 
     def _full_is_due(self) -> bool:
         if self._full_interval <= 0:
@@ -222,14 +204,4 @@ class Scheduler:
 
     def _require_running(self) -> None:
         if self._stopped:
-            raise Unavailable("the collection scheduler has stopped: unavailable")
-
-    @staticmethod
-    def _answer(
-        waiters: list[_Waiter], *, stats: CollectStats | None = None, error: str = ""
-    ) -> None:
-        for waiter in waiters:
-            waiter.stats = stats
-            waiter.error = error
-            waiter.done.set()
-        waiters.clear()
+            raise Unavailable(f"{STOPPED}: unavailable")

@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from pluggd.collecting.totals import Totals
+from pluggd.collecting.waiting import Waiting
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.services.gc import GcStatus
 from pluggd.services.metadata import CollectStats
@@ -33,15 +34,6 @@ class Collector(Protocol):
     ) -> CollectStats: ...
 
 
-class _Waiter:
-    """A caller who waits for a whole collection."""
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.stats: CollectStats | None = None
-        self.error = ""
-
-
 class Watcher:
     """Collects when `settings` say so, as long as `run_forever` does."""
 
@@ -57,7 +49,7 @@ class Watcher:
         self._collector = collector
         self._space = space
         self._log = log
-        self._waiters: list[_Waiter] = []
+        self._waiting = Waiting()
         self._full = False
         self._wake = trio.Event()
         self._running = ""
@@ -89,16 +81,7 @@ class Watcher:
         Raises Unavailable when it failed.
         """
         self.request(full=full)
-        waiter = _Waiter()
-        self._waiters.append(waiter)
-        try:
-            await waiter.done.wait()
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-        if waiter.stats is None:
-            raise Unavailable(f"{waiter.error}: unavailable")
-        return waiter.stats
+        return await self._waiting.wait()
 
     def status(self) -> GcStatus:
         policy = self.policy
@@ -131,13 +114,13 @@ class Watcher:
                     await self._wake.wait()
         finally:
             self._stopped = True
-            self._answer(self._waiters, error=STOPPED)
+            self._waiting.refuse(STOPPED)
 
     async def _do(self, job: Job) -> None:
-        waiters: list[_Waiter] = []
+        served = Waiting()
         full = False
         if job.whole:
-            waiters, self._waiters = self._waiters, waiters
+            served = self._waiting.take()
             full, self._full = self._full, False
         counted = self.policy.changes, self.policy.deletions
         self.policy.begin(job)
@@ -156,7 +139,7 @@ class Watcher:
             self.policy.failed(trio.current_time(), job, counted)
             expected = isinstance(error, PluggdError)
             self._log.error("collection failed: %s", reason, exc_info=not expected)
-            self._answer(waiters, error=f"garbage collection failed: {reason}")
+            served.refuse(f"garbage collection failed: {reason}")
         else:
             self._runs += 1
             self.totals.add(stats)
@@ -165,21 +148,12 @@ class Watcher:
             if stats.removed:
                 gone = ", ".join(f"{n} {t}" for t, n in sorted(stats.removed.items()))
                 self._log.info("collected %s: %s", gone, job.why)
-            self._answer(waiters, stats=stats)
+            served.answer(stats)
         finally:
             self._running = ""
             self._last_at = time.time_ns()
             # Cancelled: those whom the collection would have served get an answer, too.
-            self._answer(waiters, error=STOPPED)
-
-    @staticmethod
-    def _answer(
-        waiters: list[_Waiter], *, stats: CollectStats | None = None, error: str = ""
-    ) -> None:
-        for waiter in waiters:
-            waiter.stats, waiter.error = stats, error
-            waiter.done.set()
-        waiters.clear()
+            served.refuse(STOPPED)
 
 
 def space_of(path: str) -> tuple[int, int]:
