@@ -231,6 +231,8 @@ def test_plugins_are_listed_by_filter_and_by_uri(ctl: Ctl) -> None:
 def test_the_graph_has_three_forms(ctl: Ctl) -> None:
     text = ok(ctl("plugins", "graph")).out
     assert "requires pluggd.metadata.v1.lmdb" in text
+    # An alternative that nobody chose is none of what a plugin requires.
+    assert "requires pluggd.metadata.v1.sqlite" not in text
     dot = ok(ctl("plugins", "graph", "--format", "dot")).out
     assert '"pluggd.images.v1.store" -> "pluggd.metadata.v1.lmdb"' in dot
     mermaid = ok(ctl("plugins", "graph", "--format", "mermaid")).lines
@@ -370,6 +372,15 @@ def test_check_tells_an_incomplete_image(ctl: Ctl, archive: Path) -> None:
     assert ctl("images", "check", "-q").lines == []
 
 
+def test_a_check_of_nothing_is_no_success(ctl: Ctl, archive: Path) -> None:
+    ok(ctl("images", "check"))
+    ok(ctl("images", "import", str(archive)))
+    ok(ctl("images", "check", f'name=="{HELLO}"'))
+    result = ctl("images", "check", 'name=="hello"')
+    assert (result.code, result.out) == (4, "")
+    assert 'no image matches name=="hello"' in result.err
+
+
 def test_an_index_shows_its_platforms(ctl: Ctl, tmp_path: Path) -> None:
     layout = Layout()
     arm = layout.add_image([{"a": b"arm"}], architecture="arm64")
@@ -423,6 +434,16 @@ def test_a_bad_archive_is_refused_and_a_missing_file_named(
     missing = ctl("images", "import", str(tmp_path / "nope.tar"))
     assert missing.code == 1
     assert "nope.tar: No such file" in missing.err
+    folder = ctl("images", "import", str(tmp_path))
+    assert folder.code == 1
+    assert f"tar -C {tmp_path} -c . | pluggctl images import -" in folder.err
+
+
+def test_a_name_in_the_place_of_a_filter_is_told_how_to_write_one(ctl: Ctl) -> None:
+    result = ctl("images", "ls", HELLO)
+    assert (result.code, "filters: parse error" in result.err) == (1, True)
+    assert f"""'name=="{HELLO}"'""" in result.err
+    assert ctl("images", "ls", f'name=="{HELLO}"').code == 0
 
 
 # --- content
@@ -597,7 +618,7 @@ def test_call_tells_what_is_wrong(ctl: Ctl) -> None:
 def test_methods_are_listed(ctl: Ctl) -> None:
     assert any(line.startswith("images.v1.get ") for line in ok(ctl("methods")).lines)
     one = ok(ctl("methods", "images.v1")).lines
-    assert "images.v1.get (name: str) {image: Image}" in one
+    assert "images.v1.get (name: str) -> {image: Image}" in one
     assert ctl("methods", "nope.v1").code == 4
 
 
@@ -668,7 +689,7 @@ def test_the_usual_commands_start_without_the_heavy_modules(
 
 
 def test_a_shell_completes_commands_and_names(
-    ctl: Ctl, archive: Path, tmp_path: Path
+    ctl: Ctl, archive: Path, tmp_path: Path, space: str
 ) -> None:
     ok(ctl("images", "import", str(archive)))
     shim = tmp_path / "pluggctl"
@@ -696,6 +717,8 @@ def test_a_shell_completes_commands_and_names(
     # bash replaces what follows the last colon
     assert complete("pluggctl images inspect docker.io/library/hello:la") == ["latest"]
     assert "images.v1.get" in complete("pluggctl call images.v1.")
+    assert complete("pluggctl methods im") == ["images.v1"]
+    assert space in complete("pluggctl -n ")
     assert complete("pluggctl -a /nope images inspect d") == []
 
 

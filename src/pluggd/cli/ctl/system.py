@@ -11,6 +11,7 @@ import click
 
 from pluggd import __version__
 from pluggd.cli.ctl.app import App, Leaf, pass_app
+from pluggd.cli.ctl.args import SERVICES
 from pluggd.cli.ctl.output import clean, duration, json_document, note, out, table
 
 
@@ -45,7 +46,7 @@ def version(app: App) -> None:
 
 
 @click.command(cls=Leaf)
-@click.argument("service", default="")
+@click.argument("service", default="", shell_complete=SERVICES)
 @pass_app
 def health(app: App, service: str) -> None:
     """Say whether all services serve, or one SERVICE (images.v1).
