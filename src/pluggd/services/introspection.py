@@ -97,7 +97,8 @@ class ServerInfo(Record, frozen=True):
 
 
 class ServiceHealth(Record, frozen=True):
-    """status: serving, or not_serving with the reason."""
+    """status: serving; not_serving; skipped or disabled, when its plugins are and so
+    nothing is wrong. reason: why it does not serve."""
 
     service: str = ""
     status: str = ""
@@ -105,7 +106,8 @@ class ServiceHealth(Record, frozen=True):
 
 
 class Health(Record, frozen=True):
-    """status: serving when every service is."""
+    """status: serving, or not_serving when a service is. Who asks for one service that
+    is skipped or disabled is told not_serving."""
 
     status: str = ""
     services: list[ServiceHealth] = []

@@ -51,7 +51,8 @@ def version(app: App) -> None:
 def health(app: App, service: str) -> None:
     """Say whether all services serve, or one SERVICE (images.v1).
 
-    Exits with 0 when they do, 1 when one does not, 3 when nobody answers.
+    Exits with 0 when they do, 1 when one does not, 3 when nobody answers. Services
+    whose plugins are skipped or disabled count only when they are asked for.
     """
     answer = app.call("introspection.v1.health", {"service": service})
     if app.json:
