@@ -106,11 +106,17 @@ def dump(config: Path | None) -> None:
 @config_group.command()
 @_config_option
 def check(config: Path | None) -> None:
-    """Find mistakes; exit code 3 when there are any."""
+    """Find mistakes, and plugins that would not start; exit code 3 for mistakes."""
     from pluggd.cli.configured import configured
+    from pluggd.cli.plan import plan_rows
 
     configuration, found = configured(config)
-    for warning in configuration.warnings:
+    broken = [
+        f"plugin {row['uri']} would not start, {row['status']}: {row['reason']}"
+        for row in plan_rows(configuration, found)
+        if row["status"] in ("failed", "blocked")
+    ]
+    for warning in (*configuration.warnings, *broken):
         click.echo(f"warning: {warning}", err=True)
     files = (
         ", ".join(str(file) for file in configuration.sources.files)

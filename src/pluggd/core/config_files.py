@@ -109,7 +109,7 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8: {error}"]) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax_error(path, str(error))]) from error
+        raise ConfigError([_syntax_error(path, text, str(error))]) from error
     lines = key_lines(text)
     sources.files.append(path)
     for key in _PATHS:
@@ -125,6 +125,11 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
         isinstance(one, str) for one in cast("list[object]", imports)
     ):
         raise ConfigError([f"{origin(('imports',))}: imports: expected a list of str"])
+    if imports and path == sources.files[0]:
+        # As any value of the first file; those of imported files are theirs.
+        data["imports"] = [
+            str(path.parent / pattern) for pattern in cast("list[str]", imports)
+        ]
     _merge(sources, data, (), origin)
     following: list[Path] = []
     for pattern in cast("list[str]", imports):
@@ -140,12 +145,15 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
     return following
 
 
-def _syntax_error(path: Path, text: str) -> str:
-    message, found, place = text.rpartition(" (at ")
+def _syntax_error(path: Path, text: str, said: str) -> str:
+    """tomllib says where and why, but not what stands there."""
+    message, found, place = said.rpartition(" (at ")
+    message = message[:1].lower() + message[1:]
     if found and place.startswith("line "):
         line = place.removeprefix("line ").partition(",")[0].rstrip(")")
-        return f"{path}:{line}: {message}"
-    return f"{path}: {text}"
+        there = text.split("\n")[int(line) - 1].strip()
+        return f"{path}:{line}: {message}" + (f": {there}" if there else "")
+    return f"{path}: {said}"
 
 
 def _make_absolute(data: dict[str, Any], key: Key, directory: Path) -> None:
