@@ -150,6 +150,7 @@ async def test_sigusr1_writes_the_task_tree_with_plugins(tmp_path: Path) -> None
     async with running_daemon(tmp_path, config, subprocess=True) as daemon:
         daemon.kill(signal.SIGUSR1)
         await wait_for_log(daemon.log_file, "plugin test.slow.v1.x")
+        await wait_for_log(daemon.log_file, "open_reads=0 open_updates=0 statistics=")
         assert 'msg="task tree"\n<init>\n' in daemon.log_text
 
 
