@@ -66,7 +66,7 @@ def load(file: Path | None = None, flags: Mapping[Key, Any] | None = None) -> So
     sources = Sources()
     if file is None:
         default = paths.default_config()
-        if default.is_file():
+        if _is_file(default):
             _read_all(default, sources)
     else:
         _read_all(file, sources)
@@ -78,6 +78,15 @@ def load(file: Path | None = None, flags: Mapping[Key, Any] | None = None) -> So
             lambda path: f"flag --{path[-1].replace('_', '-')}",
         )
     return sources
+
+
+def _is_file(path: Path) -> bool:
+    """Raises ConfigError where it may not even be looked for, as in the home directory
+    of another user."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
 
 
 def _nested(key: Key, value: Any) -> dict[str, Any]:
@@ -136,7 +145,7 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
         full = path.parent / pattern
         if glob.has_magic(pattern):
             following += [Path(name) for name in sorted(glob.glob(str(full)))]
-        elif full.is_file():
+        elif _is_file(full):
             following.append(full)
         else:
             raise ConfigError(
