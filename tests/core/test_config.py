@@ -255,7 +255,7 @@ def test_a_file_that_may_not_be_looked_for_is_told(
     # Root may look everywhere; a name that is too long is refused to everybody.
     long = tmp_path / ("x" * 300)
     monkeypatch.setattr("pluggd.paths.default_config", lambda: long / "config.toml")
-    with pytest.raises(ConfigError, match="x/config.toml: cannot be read: File name"):
+    with pytest.raises(ConfigError, match=r"x/config\.toml: cannot be read: File name"):
         load()
     (told,) = problems(tmp_path, f'imports = ["{"x" * 300}"]')
     assert told.endswith("x: cannot be read: File name too long")

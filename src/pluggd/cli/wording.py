@@ -23,7 +23,7 @@ class Group(click.Group):
     """The same for a group, and for the commands and groups made in it."""
 
     command_class: type[click.Command] | None = Command
-    group_class = type
+    group_class: type[click.Group] | type[type] | None = type
 
     def get_short_help_str(self, limit: int = 45) -> str:
         return super().get_short_help_str(_NO_LIMIT)
