@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pluggd.core.access import AccessRule
 from pluggd.core.config import Configuration, configure, settings_of
 from pluggd.core.config_files import ConfigError, load
 from pluggd.core.discovery import Found
@@ -404,6 +405,17 @@ def test_the_default_text_tells_what_each_field_means() -> None:
     text = default_text(FOUND)
     assert "# How big, in bytes. Default 4.\nsize = 4\n" in text
     assert '[plugins."test.store.v1.x".inner]\n# How deep.\ndeep = 1\n' in text
+
+
+def test_the_default_text_shows_a_rule_with_every_key(tmp_path: Path) -> None:
+    lines = default_text(FOUND).splitlines()
+    begin = lines.index("# [[rpc.access.rules]]")
+    end = lines.index("rules = []")
+    shown = "\n".join(line.removeprefix("# ") for line in lines[begin:end])
+    (rule,) = read(tmp_path, shown).settings.rpc.access.rules
+    for key in AccessRule.__struct_fields__:
+        assert f"\n{key} = " in shown, key
+    assert rule.methods == ["*.list", "*.get"]
 
 
 def test_every_option_of_the_daemon_has_its_documentation() -> None:
