@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,12 @@ def wait_for(address: Path, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the daemon does not listen")
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Path]:
-    """The address of a daemon of this module."""
+@contextmanager
+def daemon_with(config: str) -> Generator[Path]:
+    """The address of a daemon while the block runs."""
     with tempfile.TemporaryDirectory(prefix="pluggd-", dir="/tmp") as directory:
         root = Path(directory)
-        (root / "config.toml").write_text("")
+        (root / "config.toml").write_text(config)
         address = root / "sock"
         with (
             (root / "log").open("wb") as log,
@@ -83,6 +84,13 @@ def daemon() -> Generator[Path]:
             finally:
                 process.terminate()
                 process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Generator[Path]:
+    """The address of a daemon of this module."""
+    with daemon_with("") as address:
+        yield address
 
 
 @pytest.fixture
@@ -534,6 +542,23 @@ def test_containers_from_create_to_rm(ctl: Ctl, tmp_path: Path) -> None:
 
 
 # --- events, gc
+
+
+def test_records_can_be_removed_where_no_tasks_can_run(ctl: Ctl) -> None:
+    # As for a plain user, or without a runtime on the machine.
+    config = '[plugins."pluggd.tasks.v1.oci"]\nruntimes = ["none-such"]'
+    with daemon_with(config) as address:
+        assert ctl("-a", str(address), "health", "tasks.v1").code == 1
+        ok(ctl("-a", str(address), "containers", "create", "c1"))
+        ok(ctl("-a", str(address), "containers", "rm", "c1"))
+
+
+def test_where_tasks_are_disabled_a_record_goes_by_force(ctl: Ctl) -> None:
+    with daemon_with('disabled_plugins = ["pluggd.tasks.v1.oci"]') as address:
+        ok(ctl("-a", str(address), "containers", "create", "c1"))
+        refused = ctl("-a", str(address), "containers", "rm", "c1")
+        assert (refused.code, "disabled" in refused.err) == (1, True)
+        ok(ctl("-a", str(address), "containers", "rm", "--force", "c1"))
 
 
 def test_past_events_are_shown_and_filtered(ctl: Ctl, space: str) -> None:

@@ -112,11 +112,12 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
 
     try:
         text = path.read_bytes().decode()
-        data = tomllib.loads(text)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8: {error}"]) from error
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_error(path, text, str(error))]) from error
     lines = key_lines(text)
