@@ -447,6 +447,11 @@ def test_a_bad_archive_is_refused_and_a_missing_file_named(
     assert f"tar -C {tmp_path} -c . | pluggctl images import -" in folder.err
 
 
+def test_a_command_without_a_result_is_json_too(ctl: Ctl) -> None:
+    assert ok(ctl("snapshots", "cleanup")).out == ""
+    assert ok(ctl("snapshots", "cleanup", "--json")).json == {}
+
+
 def test_a_name_in_the_place_of_a_filter_is_told_how_to_write_one(ctl: Ctl) -> None:
     result = ctl("images", "ls", HELLO)
     assert (result.code, "filters: parse error" in result.err) == (1, True)
