@@ -23,6 +23,12 @@ BIN = Path(sys.executable).parent
 NAME = "docker.io/library/hello:latest"
 
 
+def _shown(path: Path) -> Path:
+    """As somebody in this directory would type it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 class Demo:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -94,8 +100,10 @@ class Demo:
                 daemon.kill()
                 daemon.wait()
         print(
-            "\nNext: `pluggd run` for a daemon that stays, `pluggctl methods` for what"
-            " it can do,\nand docs/writing-a-plugin.md for a plugin of your own.",
+            "\nNext, a daemon that stays. Both commands are in the environment that make"
+            f" made:\n   $ . {_shown(BIN / 'activate')}\n   $ pluggd run\nand in another"
+            " terminal, after the first line again, what it can do:\n   $ pluggctl methods"
+            "\nThen docs/writing-a-plugin.md, for a plugin of your own."
         )
 
     def _wait(self, daemon: subprocess.Popen[bytes], log: Path) -> None:

@@ -40,7 +40,7 @@ def working_options(root: str, extra: Sequence[str]) -> tuple[str, ...]:
         if reason not in reasons:
             reasons.append(reason)
     said = "; with userxattr: ".join(reasons)
-    raise Skip(f"overlayfs does not work in {root}: {said}. {_WAY_OUT}")
+    raise Skip(f"overlayfs does not work in {root}: {said}; {_WAY_OUT}")
 
 
 def _remove_leftovers(root: str) -> None:
@@ -71,7 +71,9 @@ def _try(root: str, options: Sequence[str]) -> str:
         finally:
             unmount(target, lazy=True)
     except PluggdError as error:
-        return error.message
+        # The directory of this try is gone when somebody reads it; and what fails
+        # alike with another option is said once.
+        return error.message.replace(f"{base}/", "")
     except OSError as error:
         return f"{error.strerror} ({error.filename})"
     finally:

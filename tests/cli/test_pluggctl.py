@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,12 @@ def wait_for(address: Path, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the daemon does not listen")
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Generator[Path]:
-    """The address of a daemon of this module."""
+@contextmanager
+def daemon_with(config: str) -> Generator[Path]:
+    """The address of a daemon while the block runs."""
     with tempfile.TemporaryDirectory(prefix="pluggd-", dir="/tmp") as directory:
         root = Path(directory)
-        (root / "config.toml").write_text("")
+        (root / "config.toml").write_text(config)
         address = root / "sock"
         with (
             (root / "log").open("wb") as log,
@@ -83,6 +84,13 @@ def daemon() -> Generator[Path]:
             finally:
                 process.terminate()
                 process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Generator[Path]:
+    """The address of a daemon of this module."""
+    with daemon_with("") as address:
+        yield address
 
 
 @pytest.fixture
@@ -231,6 +239,8 @@ def test_plugins_are_listed_by_filter_and_by_uri(ctl: Ctl) -> None:
 def test_the_graph_has_three_forms(ctl: Ctl) -> None:
     text = ok(ctl("plugins", "graph")).out
     assert "requires pluggd.metadata.v1.lmdb" in text
+    # An alternative that nobody chose is none of what a plugin requires.
+    assert "requires pluggd.metadata.v1.sqlite" not in text
     dot = ok(ctl("plugins", "graph", "--format", "dot")).out
     assert '"pluggd.images.v1.store" -> "pluggd.metadata.v1.lmdb"' in dot
     mermaid = ok(ctl("plugins", "graph", "--format", "mermaid")).lines
@@ -370,6 +380,15 @@ def test_check_tells_an_incomplete_image(ctl: Ctl, archive: Path) -> None:
     assert ctl("images", "check", "-q").lines == []
 
 
+def test_a_check_of_nothing_is_no_success(ctl: Ctl, archive: Path) -> None:
+    ok(ctl("images", "check"))
+    ok(ctl("images", "import", str(archive)))
+    ok(ctl("images", "check", f'name=="{HELLO}"'))
+    result = ctl("images", "check", 'name=="hello"')
+    assert (result.code, result.out) == (4, "")
+    assert 'no image matches name=="hello"' in result.err
+
+
 def test_an_index_shows_its_platforms(ctl: Ctl, tmp_path: Path) -> None:
     layout = Layout()
     arm = layout.add_image([{"a": b"arm"}], architecture="arm64")
@@ -423,6 +442,21 @@ def test_a_bad_archive_is_refused_and_a_missing_file_named(
     missing = ctl("images", "import", str(tmp_path / "nope.tar"))
     assert missing.code == 1
     assert "nope.tar: No such file" in missing.err
+    folder = ctl("images", "import", str(tmp_path))
+    assert folder.code == 1
+    assert f"tar -C {tmp_path} -c . | pluggctl images import -" in folder.err
+
+
+def test_a_command_without_a_result_is_json_too(ctl: Ctl) -> None:
+    assert ok(ctl("snapshots", "cleanup")).out == ""
+    assert ok(ctl("snapshots", "cleanup", "--json")).json == {}
+
+
+def test_a_name_in_the_place_of_a_filter_is_told_how_to_write_one(ctl: Ctl) -> None:
+    result = ctl("images", "ls", HELLO)
+    assert (result.code, "filters: parse error" in result.err) == (1, True)
+    assert f"""'name=="{HELLO}"'""" in result.err
+    assert ctl("images", "ls", f'name=="{HELLO}"').code == 0
 
 
 # --- content
@@ -515,6 +549,23 @@ def test_containers_from_create_to_rm(ctl: Ctl, tmp_path: Path) -> None:
 # --- events, gc
 
 
+def test_records_can_be_removed_where_no_tasks_can_run(ctl: Ctl) -> None:
+    # As for a plain user, or without a runtime on the machine.
+    config = '[plugins."pluggd.tasks.v1.oci"]\nruntimes = ["none-such"]'
+    with daemon_with(config) as address:
+        assert ctl("-a", str(address), "health", "tasks.v1").code == 1
+        ok(ctl("-a", str(address), "containers", "create", "c1"))
+        ok(ctl("-a", str(address), "containers", "rm", "c1"))
+
+
+def test_where_tasks_are_disabled_a_record_goes_by_force(ctl: Ctl) -> None:
+    with daemon_with('disabled_plugins = ["pluggd.tasks.v1.oci"]') as address:
+        ok(ctl("-a", str(address), "containers", "create", "c1"))
+        refused = ctl("-a", str(address), "containers", "rm", "c1")
+        assert (refused.code, "disabled" in refused.err) == (1, True)
+        ok(ctl("-a", str(address), "containers", "rm", "--force", "c1"))
+
+
 def test_past_events_are_shown_and_filtered(ctl: Ctl, space: str) -> None:
     ok(ctl("containers", "create", "c1"))
     ok(ctl("containers", "rm", "c1"))
@@ -597,7 +648,7 @@ def test_call_tells_what_is_wrong(ctl: Ctl) -> None:
 def test_methods_are_listed(ctl: Ctl) -> None:
     assert any(line.startswith("images.v1.get ") for line in ok(ctl("methods")).lines)
     one = ok(ctl("methods", "images.v1")).lines
-    assert "images.v1.get (name: str) {image: Image}" in one
+    assert "images.v1.get (name: str) -> {image: Image}" in one
     assert ctl("methods", "nope.v1").code == 4
 
 
@@ -668,7 +719,7 @@ def test_the_usual_commands_start_without_the_heavy_modules(
 
 
 def test_a_shell_completes_commands_and_names(
-    ctl: Ctl, archive: Path, tmp_path: Path
+    ctl: Ctl, archive: Path, tmp_path: Path, space: str
 ) -> None:
     ok(ctl("images", "import", str(archive)))
     shim = tmp_path / "pluggctl"
@@ -696,6 +747,8 @@ def test_a_shell_completes_commands_and_names(
     # bash replaces what follows the last colon
     assert complete("pluggctl images inspect docker.io/library/hello:la") == ["latest"]
     assert "images.v1.get" in complete("pluggctl call images.v1.")
+    assert complete("pluggctl methods im") == ["images.v1"]
+    assert space in complete("pluggctl -n ")
     assert complete("pluggctl -a /nope images inspect d") == []
 
 

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest
 
 from pluggd.cli import pluggctl
-from pluggd.cli.ctl.root import cli
+from pluggd.cli.ctl.root import Root, cli
+from pluggd.cli.pluggd import main
 
 TEXT = (Path(__file__).parents[2] / "docs" / "pluggctl.md").read_text()
 
@@ -35,6 +38,49 @@ def test_every_command_is_documented() -> None:
                 row = re.search(rf"^\| `{name}` \|(.*)$", TEXT, re.MULTILINE)
                 assert row is not None, name
                 assert f"`{member}" in row[1], f"{name} {member}"
+
+
+def commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Every command below one, with its whole name."""
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for member in command.list_commands(context):
+            found = command.get_command(context, member)
+            assert found is not None
+            yield from commands(f"{name} {member}", found)
+
+
+ALL = [*commands("pluggctl", cli), *commands("pluggd", main)]
+
+
+@pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
+def test_help_of_a_command_is_whole_sentences(
+    name: str, command: click.Command
+) -> None:
+    context = click.Context(command, info_name=name, terminal_width=60)
+    assert "..." not in command.get_short_help_str(20)
+    assert "..." not in command.get_help(context).partition("\nCommands:\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [one for one in ALL if one[0].startswith("pluggctl ")],
+    ids=[name for name, _ in ALL if name.startswith("pluggctl ")],
+)
+def test_json_and_the_namespace_may_stand_after_a_command(
+    name: str, command: click.Command
+) -> None:
+    options = {text for one in command.params for text in one.opts}
+    assert {"--json", "-n", "--namespace"} <= options, name
+
+
+def test_the_root_names_the_members_of_each_group() -> None:
+    for name, (_, help_) in Root.lazy.items():
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            named = re.findall(r"[a-z]+", help_.partition(":")[2])
+            assert set(named) == set(command.list_commands(click.Context(command)))
 
 
 def test_every_group_loads_under_the_help_of_the_root() -> None:

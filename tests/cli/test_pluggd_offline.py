@@ -86,7 +86,23 @@ def test_a_disabled_plugin_blocks_who_requires_it(config: Path) -> None:
 def test_config_check_finds_nothing_wrong(config: Path) -> None:
     result = pluggd("config", "check", "--config", config)
     assert result.exit_code == 0
-    assert result.output.startswith(f"ok: {config} (")
+    assert result.stdout.startswith(f"ok: {config} (")
+
+
+def test_config_check_warns_of_plugins_that_would_not_start(config: Path) -> None:
+    config.write_text(
+        config.read_text()
+        + '\n[proxy_plugins]\nx = { kind = "imges", address = "/run/x" }'
+    )
+    result = pluggd("config", "check", "--config", config)
+    assert result.exit_code == 0
+    for text in (
+        "broken would not start, failed: ZeroDivisionError",
+        "test.lost.v1.x would not start, blocked: requires test.nobody.v1",
+        'imges.x would not start, failed: proxy_plugins.x: no plugin knows the kind "imges"',
+    ):
+        assert f"warning: plugin {text}" in result.stderr
+    assert "test.a.v1.x" not in result.output
 
 
 def test_config_check_tells_what_is_wrong(config: Path) -> None:

@@ -54,6 +54,12 @@ def plugin(
     return file
 
 
+@pytest.fixture(autouse=True)
+def bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on any machine: Python writes what it compiles, also what a plugin imports."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+
+
 def check(*arguments: object) -> Result:
     line = ["plugin", "check", *(str(one) for one in arguments)]
     return CliRunner().invoke(main, line)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from shutil import which
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +20,7 @@ from pluggd.cli.pluggd import main
 from pluggd.services.credentials import CREDENTIALS
 from pluggd.services.daemon import DAEMON
 from pluggd.services.hello import RPC
+from pluggd.services.tasks import TASKS
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 RULES = "E,F,W,I,UP,B,C4,SIM,RUF,PT,RET,PIE,ASYNC"
@@ -99,6 +101,8 @@ def test_its_test_is_green(made: Path, form: str) -> None:
 def test_a_decorator_of_any_kind_starts_over_what_is_bundled(made: Path) -> None:
     for known in known_kinds().values():
         one = made / f"over-{known.kind.name.split('.')[1]}"
+        if known.kind is TASKS and not (which("runc") or which("crun")):
+            continue  # there is nothing to stand over
         if one.exists():
             said = ran(one, "pytest", "-q", *PYTEST)
             assert " passed" in said

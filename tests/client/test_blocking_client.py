@@ -159,3 +159,13 @@ async def test_a_daemon_that_goes_away_is_connection_lost(tmp_path: Path) -> Non
     with trio.fail_after(10):
         async with rude_server(tmp_path, 1) as server:
             await trio.to_thread.run_sync(calls, server.address)
+
+
+async def test_a_client_that_was_closed_says_so(server: Running) -> None:
+    def calls(client: Client) -> None:
+        client.close()
+        for _ in range(2):
+            with pytest.raises(ConnectionLost, match="it was closed here"):
+                client.call("toy.v1.get", {"name": "p"})
+
+    await using(server, calls)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pluggd.core.access import AccessRule
 from pluggd.core.config import Configuration, configure, settings_of
 from pluggd.core.config_files import ConfigError, load
 from pluggd.core.discovery import Found
@@ -123,6 +124,27 @@ def test_values_that_mean_nothing_are_told_with_those_of_plugins(
     ]
 
 
+def test_each_value_of_a_table_is_told_with_its_own_line(tmp_path: Path) -> None:
+    text = """[select]
+cache = 3
+store = "x"
+[decorate]
+cache = "x"
+store = [1]
+[proxy_plugins]
+far = { kind = "store" }
+[plugins]
+x = 3
+"""
+    assert problems(tmp_path, text) == [
+        "config.toml:2: select.cache: expected str, got int",
+        "config.toml:5: decorate.cache: expected a list, got str",
+        "config.toml:6: decorate.store: expected str, got int at [0]",
+        "config.toml:8: proxy_plugins.far.address: is missing",
+        "config.toml:10: plugins.x: expected a table, got int",
+    ]
+
+
 def test_a_table_where_a_value_belongs_is_told(tmp_path: Path) -> None:
     assert problems(tmp_path, "rpc = 4") == [
         "config.toml:1: rpc: expected a table, got int"
@@ -220,12 +242,24 @@ def test_a_selected_provider_that_does_not_exist_is_told(tmp_path: Path) -> None
 
 def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
     (told,) = problems(tmp_path, "a = 1\nb = = 2\n")
-    assert told.startswith("config.toml:2: ")
+    assert told == "config.toml:2: invalid value: b = = 2"
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.toml: cannot be read: No such file"):
         load(tmp_path / "no.toml")
+
+
+def test_a_file_that_may_not_be_looked_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may look everywhere; a name that is too long is refused to everybody.
+    long = tmp_path / ("x" * 300)
+    monkeypatch.setattr("pluggd.paths.default_config", lambda: long / "config.toml")
+    with pytest.raises(ConfigError, match=r"x/config\.toml: cannot be read: File name"):
+        load()
+    (told,) = problems(tmp_path, f'imports = ["{"x" * 300}"]')
+    assert told.endswith("x: cannot be read: File name too long")
 
 
 def test_a_file_that_is_not_text_is_told(tmp_path: Path) -> None:
@@ -261,6 +295,9 @@ names = ["a", "c"]
     assert where((*section, "names")) == f"{tmp_path}/conf.d/10.toml:3"
     assert where((*section, "ratio")) == f"{tmp_path}/config.toml:3"
     assert where((*section, "inner")) == "default"
+    # The imports are a value like others, and read from anywhere.
+    shown = f'imports = ["{tmp_path}/conf.d/*.toml"]  # {tmp_path}/config.toml:1\n'
+    assert dump_text(configuration).startswith(shown)
 
 
 def test_circular_imports_are_read_once(tmp_path: Path) -> None:
@@ -276,7 +313,8 @@ def test_an_import_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_pattern_may_match_nothing(tmp_path: Path) -> None:
-    assert read(tmp_path, 'imports = ["conf.d/*.toml"]').settings == Settings()
+    settings = read(tmp_path, 'imports = ["conf.d/*.toml"]').settings
+    assert replace(settings, imports=[]) == Settings()
 
 
 def test_an_import_that_is_no_list_is_told(tmp_path: Path) -> None:
@@ -367,6 +405,17 @@ def test_the_default_text_tells_what_each_field_means() -> None:
     text = default_text(FOUND)
     assert "# How big, in bytes. Default 4.\nsize = 4\n" in text
     assert '[plugins."test.store.v1.x".inner]\n# How deep.\ndeep = 1\n' in text
+
+
+def test_the_default_text_shows_a_rule_with_every_key(tmp_path: Path) -> None:
+    lines = default_text(FOUND).splitlines()
+    begin = lines.index("# [[rpc.access.rules]]")
+    end = lines.index("rules = []")
+    shown = "\n".join(line.removeprefix("# ") for line in lines[begin:end])
+    (rule,) = read(tmp_path, shown).settings.rpc.access.rules
+    for key in AccessRule.__struct_fields__:
+        assert f"\n{key} = " in shown, key
+    assert rule.methods == ["*.list", "*.get"]
 
 
 def test_every_option_of_the_daemon_has_its_documentation() -> None:

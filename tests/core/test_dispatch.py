@@ -97,6 +97,28 @@ def test_binary_in_a_text_argument_is_refused_by_path() -> None:
         bind("put", data, escaped=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("toys.v1", '; did you mean "toy.v1"?'),
+        ("toy.v2", '; did you mean "toy.v1"?'),
+        # Only the version is alike.
+        ("nope.v1", ""),
+    ],
+)
+def test_a_service_is_guessed_by_its_name_and_not_by_its_version(
+    name: str, hint: str
+) -> None:
+    dispatcher = Dispatcher()
+    dispatcher.add(TOY, ToyService(), "pluggd.toy.v1.a")
+    with pytest.raises(NotImplemented_) as caught:
+        dispatcher.method(f"{name}.get")
+    assert caught.value.message == f'unknown service "{name}" of "{name}.get"{hint}'
+    with pytest.raises(NotFound) as missing:
+        dispatcher.describe(name)
+    assert missing.value.message == f'service "{name}": not found{hint}'
+
+
 def test_services_come_and_go() -> None:
     dispatcher = Dispatcher()
     with pytest.raises(NotImplemented_):

@@ -20,3 +20,12 @@ def test_its_declaration_can_be_served(kind: Kind[object]) -> None:
     assert list(arguments_of(kind)) == served_names(kind)
     described = service_schema(kind).describe()
     assert len(described["methods"]) == len(served_names(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_each_method_begins_with_what_it_is_for(kind: Kind[object]) -> None:
+    # `pluggctl methods` shows this line of each.
+    for method in service_schema(kind).describe()["methods"]:
+        first = method["doc"].partition("\n")[0]
+        assert first, method["name"]
+        assert not first.startswith(("Raises ", "Filters:", "Fields:")), method["name"]

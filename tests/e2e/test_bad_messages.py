@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 from tests.e2e.raw_socket import DaemonProcess, RawSocket, Refusal, daemon_process
@@ -136,6 +137,49 @@ def test_what_is_no_message_ends_that_connection_alone(
                 )
             else:
                 assert message[:2] == [2, "$/error"]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\x94\x00\x01\xa1x\x91\x81\x01\x02", "a key of a map is no string, but of"),
+        (b"\x93\x02\xa8$/cancel\x91\xa1x", "$/cancel is [msgid], all integers"),
+        (b"\x93\x02\xa8$/credit\x91\x01", "$/credit is [msgid, n], all integers"),
+    ],
+)
+def test_what_is_no_message_is_told_why(
+    daemon: DaemonProcess, data: bytes, text: str
+) -> None:
+    with daemon.connect() as raw:
+        raw.sock.sendall(data)
+        (message,) = raw.closed()
+        assert text in str(message[2])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [msgpack.ExtType(5, b"x"), msgpack.Timestamp(1, 2), [{"a": msgpack.Timestamp(1)}]],
+)
+def test_an_extension_type_is_refused_where_anything_may_stand(
+    daemon: DaemonProcess, value: object
+) -> None:
+    spec = {"type_url": "x", "value": value}
+    with daemon.connect("ns") as raw:
+        refusal = raw.refusal(
+            "containers.v1.create", {"container": {"id": "e", "spec": spec}}
+        )
+        assert refusal.code == "invalid_argument"
+        assert 'argument "container.spec.value' in refusal.text
+        assert "holds an extension type" in refusal.text
+
+
+def test_positional_arguments_are_told_as_such_also_without_a_namespace(
+    daemon: DaemonProcess,
+) -> None:
+    with daemon.connect() as raw:
+        refusal = raw.refusal("images.v1.get", "docker.io/library/alpine:latest")
+        assert refusal.code == "invalid_argument"
+        assert refusal.text == "images.v1.get: arguments must be a map, not a str"
 
 
 def test_requests_and_streams_in_flight_have_a_limit(

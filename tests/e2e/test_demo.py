@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,4 +27,8 @@ def test_the_demo_runs_to_its_end() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "on disk: 0 blobs" in result.stdout
     assert "/images/delete" in result.stdout
+    # What to type next works as it stands there.
+    activate = re.search(r"^   \$ \. (\S+/activate)$", result.stdout, re.MULTILINE)
+    assert activate is not None
+    assert (ROOT / activate[1]).is_file()
     assert result.stdout.rstrip().endswith("a plugin of your own.")

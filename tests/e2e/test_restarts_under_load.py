@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import which
 from typing import TypeVar
 
 import pytest
@@ -27,6 +28,8 @@ from pluggd.services.images import IMAGES, Image
 from pluggd.services.leases import LEASES
 from pluggd.testing import RunningDaemon, running_daemon
 
+STATUSES = {"ok"} if which("runc") or which("crun") else {"ok", "skipped"}
+"""What a plugin may be after its restart: tasks need a runtime."""
 TARGET = Descriptor(media_type="application/x", digest=f"sha256:{'a' * 64}", size=1)
 WRITERS = 4
 
@@ -116,7 +119,7 @@ class Load:
         change = await client.management.restart(uri=uri)
         restart.answered = self.moment()
         after = {one.uri: (one.after, one.reason) for one in change.plugins}
-        assert {one[0] for one in after.values()} == {"ok"}, after
+        assert {one[0] for one in after.values()} <= STATUSES, after
         restart.kinds = {one.rpartition(".")[0] for one in after}
         # The very next call of each service is served.
         with call.using(namespace="load"):

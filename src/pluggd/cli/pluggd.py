@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from pluggd import __version__
+from pluggd.cli import wording
 from pluggd.cli.author.commands import plugin_group
 
 _config_option = click.option(
@@ -23,7 +24,10 @@ _config_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=wording.Group, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, message="pluggd %(version)s")
 def main() -> None:
     """A daemon made of plugins. `pluggd run` starts it, `pluggctl` talks to it."""
 
@@ -39,11 +43,27 @@ def version() -> None:
 
 @main.command()
 @_config_option
-@click.option("--root", type=click.Path(path_type=Path), help="What survives a reboot.")
-@click.option("--state", type=click.Path(path_type=Path), help="What need not.")
-@click.option("--address", type=click.Path(path_type=Path), help="The unix socket.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
-@click.option("--log-format", type=click.Choice(["text", "json"]))
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Directory of what survives a reboot.",
+)
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="Directory of what need not."
+)
+@click.option(
+    "--address", type=click.Path(path_type=Path), help="The unix socket to listen on."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="What is worth a line.  [default: info]",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="Lines of key=value, or one JSON object each.  [default: text]",
+)
 def run(
     config: Path | None,
     root: Path | None,
@@ -86,11 +106,17 @@ def dump(config: Path | None) -> None:
 @config_group.command()
 @_config_option
 def check(config: Path | None) -> None:
-    """Find mistakes; exit code 3 when there are any."""
+    """Find mistakes, and plugins that would not start; exit code 3 for mistakes."""
     from pluggd.cli.configured import configured
+    from pluggd.cli.plan import plan_rows
 
     configuration, found = configured(config)
-    for warning in configuration.warnings:
+    broken = [
+        f"plugin {row['uri']} would not start, {row['status']}: {row['reason']}"
+        for row in plan_rows(configuration, found)
+        if row["status"] in ("failed", "blocked")
+    ]
+    for warning in (*configuration.warnings, *broken):
         click.echo(f"warning: {warning}", err=True)
     files = (
         ", ".join(str(file) for file in configuration.sources.files)

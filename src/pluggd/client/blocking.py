@@ -402,7 +402,7 @@ class Client:
             if data:
                 self._socket.sendall(data)
         except OSError as error:
-            self._lost(reason(error))
+            self._lost("it was closed here" if self.closed else reason(error))
 
     def _take_in(self, flags: int) -> None:
         """Receive once and handle every whole message."""

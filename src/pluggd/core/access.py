@@ -48,7 +48,17 @@ class AccessConfig(Record, frozen=True):
     """What happens to a call that no rule matches. Default: allow."""
 
     rules: list[AccessRule] = []
-    """The rules. Default: none."""
+    """The rules, each a table. One matches when all its lists do, and a list that is
+    not there matches every call. Default: none. With all keys:
+
+    [[rpc.access.rules]]
+    name = "guests look"        # said in a refusal; default: its number, from 1
+    effect = "allow"            # or "deny"; default: allow
+    uids = [1000, 1001]         # of the caller
+    gids = [100]                # any of the caller's groups
+    namespaces = ["guest-*"]    # patterns; "" is a call without one
+    methods = ["*.list", "*.get"]
+    """
 
 
 def check_access(

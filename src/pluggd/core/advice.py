@@ -55,13 +55,13 @@ def nobody_provides(kind: str, known: Iterable[str], broken: Iterable[str]) -> s
     return text + meant(kind, known)
 
 
-def meant(kind: str, known: Iterable[str]) -> str:
-    """`; did you mean "x"?`, or "". Only the word that names a kind is compared: what
-    stands around it is the same for many."""
+def meant(kind: str, known: Iterable[str], near: float = 0.7) -> str:
+    """`; did you mean "x"?`, or "". Only the word that names a kind or service is
+    compared: what stands around it is the same for many. near: how alike, up to 1."""
     import difflib  # for mistakes only, and a thousand lines
 
     words = {_word(name): name for name in known}
-    close = difflib.get_close_matches(_word(kind), list(words), 1, 0.7)
+    close = difflib.get_close_matches(_word(kind), list(words), 1, near)
     return f'; did you mean "{words[close[0]]}"?' if close else ""
 
 

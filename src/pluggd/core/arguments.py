@@ -29,6 +29,7 @@ from pluggd.model.record import convert, is_record, record_fields
 from pluggd.services.kind import Kind
 from pluggd.services.schema import MethodSchema, service_schema
 from pluggd.services.wiretypes import LISTS, MAPS, strip_optional
+from pluggd.wire.decoder import EXTENSIONS
 
 _PLAIN = (str, int, bool)
 _typed_dict: Any = TypedDict  # made at run time, which type checkers do not follow
@@ -62,17 +63,22 @@ class Arguments:
             },
         )
 
+    def require_map(self, data: object) -> dict[Any, Any]:
+        """The arguments as they came. Raises InvalidArgument."""
+        if data is None or data == []:
+            return {}  # an empty table of Lua, as Neovim sends it, is an array
+        if not _is_map(data):
+            raise InvalidArgument(
+                f"{self._method}: arguments must be a map, not {_name_of(data)}"
+            )
+        return data
+
     def bind(self, data: object, *, escaped: bool = False) -> dict[str, Any]:
         """Keyword arguments for the method; what was not given is not there.
 
         `data` is used up. Raises InvalidArgument naming method, argument and rule.
         """
-        if data is None or data == []:
-            data = {}  # an empty table of Lua, as Neovim sends it, is an array
-        if not _is_map(data):
-            raise InvalidArgument(
-                f"{self._method}: arguments must be a map, not {_name_of(data)}"
-            )
+        data = self.require_map(data)
         if not escaped and not self._renamed:
             plain = self._plain
             for name, value in data.items():
@@ -154,6 +160,35 @@ class _BytesShape(_Shape):
         if type(value) is str:
             return value.encode("utf-8", "surrogateescape")
         return value
+
+
+class _AnyShape(_Shape):
+    """Whatever the profile has, at any depth. An extension type is none of it, and must
+    not be stored as the array for which msgspec takes it."""
+
+    def prepare(self, value: Any) -> Any:
+        if type(value) in EXTENSIONS:
+            raise Mismatch(
+                "holds an extension type; values are nil, bool, int, float, str, bin,"
+                " array and map"
+            )
+        inside: Iterable[tuple[object, Any]] = ()
+        if _is_map(value):
+            inside = value.items()
+        elif _is_list(value):
+            inside = enumerate(value)
+        for key, element in inside:
+            if type(element) in _LEAVES:
+                continue
+            try:
+                self.prepare(element)
+            except Mismatch as error:
+                error.path.insert(0, str(key))
+                raise
+        return value
+
+
+_LEAVES = frozenset({str, int, bytes, bool, float, type(None)})
 
 
 class _LiteralShape(_Shape):
@@ -250,6 +285,8 @@ def _shape_of(type_: Any, known: _Known) -> _Shape | None:
     type_ = strip_optional(type_)
     if type_ is bytes:
         return _BytesShape()
+    if type_ is Any:
+        return _AnyShape()
     if is_record(type_):
         shape = known.get(type_)
         if shape is None:
@@ -306,7 +343,7 @@ def _explain(text: str, what: str) -> str:
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]
         return f"{_where(what, path)}is missing"
-    reason = reason.replace("`", "").replace("null", "nil")
+    reason = reason.replace("`object`", "map").replace("`", "").replace("null", "nil")
     reason = reason[:1].lower() + reason[1:]
     return f"{_where(what, path).rstrip()}: {reason}" if path else reason
 

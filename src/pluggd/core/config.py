@@ -10,6 +10,7 @@ read is `config_files`.
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from pluggd.struct import Struct, field
 from pluggd.wire.limits import NATIVE_DEPTH
 
 R = TypeVar("R", bound=Record)
+
+_MISSING = re.compile(r"Object missing required field `(.*?)`")
+"""msgspec's, of a table that lacks a key without default."""
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -161,6 +165,9 @@ def check(
 
 def _blame(type_: type[Record], prefix: Key, text: str, sources: Sources) -> str:
     """The text of a record that refuses its values begins with the key at fault."""
+    missing = _MISSING.match(text)
+    if missing:
+        return f"{sources.where(prefix)}: {dotted((*prefix, missing[1]))}: is missing"
     name = text.partition(" ")[0].rstrip(":")
     key = (*prefix, name) if name in type_.__struct_fields__ else prefix
     text = text.removesuffix(": invalid argument")
@@ -188,11 +195,14 @@ def _check_fields(
             check(hint, value, key, sources, problems)
             continue
         if typing.get_origin(hint) is dict and isinstance(value, dict):
-            inner = typing.get_args(hint)[1]
-            if isinstance(inner, type) and issubclass(inner, Record):
-                for at, one in cast("dict[str, object]", value).items():
+            # One by one: each has a line of its own.
+            inner: Any = typing.get_args(hint)[1]
+            for at, one in cast("dict[str, object]", value).items():
+                if isinstance(inner, type) and issubclass(inner, Record):
                     check(inner, one, (*key, at), sources, problems)
-                continue
+                else:
+                    _check_value(inner, one, (*key, at), sources, problems)
+            continue
         element = typing.get_args(hint)[0] if typing.get_origin(hint) is list else None
         if (
             isinstance(element, type)
@@ -202,18 +212,25 @@ def _check_fields(
             for index, one in enumerate(cast("list[object]", value)):
                 check(element, one, (*key, str(index)), sources, problems)
             continue
-        try:
-            convert(cast("object", value), hints[name])
-        except InvalidArgument as error:
-            text = _plain(error.message)
-            if typing.get_origin(hint) is typing.Literal:
-                words = ", ".join(map(str, typing.get_args(hint)))
-                text = f"{value!r} is none of {words}"
-            problems.append(_problem(sources, key, text))
+        _check_value(hint, value, key, sources, problems)
+
+
+def _check_value(
+    hint: Any, value: object, key: Key, sources: Sources, problems: list[str]
+) -> None:
+    try:
+        convert(value, hint)
+    except InvalidArgument as error:
+        text = _plain(error.message)
+        if typing.get_origin(hint) is typing.Literal:
+            words = ", ".join(map(str, typing.get_args(hint)))
+            text = f"{value!r} is none of {words}"
+        problems.append(_problem(sources, key, text))
 
 
 def _plain(text: str) -> str:
-    r"""`Expected \`int\`, got \`str\`` in the words of the other messages."""
+    r"""`Expected \`int\`, got \`str\`` in the words of TOML and of the other messages."""
+    text = text.replace("`object`", "a table").replace("`array`", "a list")
     return (text[:1].lower() + text[1:]).replace("`", "").replace(" - at $", " at ")
 
 

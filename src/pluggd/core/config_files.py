@@ -66,7 +66,7 @@ def load(file: Path | None = None, flags: Mapping[Key, Any] | None = None) -> So
     sources = Sources()
     if file is None:
         default = paths.default_config()
-        if default.is_file():
+        if _is_file(default):
             _read_all(default, sources)
     else:
         _read_all(file, sources)
@@ -78,6 +78,15 @@ def load(file: Path | None = None, flags: Mapping[Key, Any] | None = None) -> So
             lambda path: f"flag --{path[-1].replace('_', '-')}",
         )
     return sources
+
+
+def _is_file(path: Path) -> bool:
+    """Raises ConfigError where it may not even be looked for, as in the home directory
+    of another user."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
 
 
 def _nested(key: Key, value: Any) -> dict[str, Any]:
@@ -103,13 +112,14 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
 
     try:
         text = path.read_bytes().decode()
-        data = tomllib.loads(text)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8: {error}"]) from error
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax_error(path, str(error))]) from error
+        raise ConfigError([_syntax_error(path, text, str(error))]) from error
     lines = key_lines(text)
     sources.files.append(path)
     for key in _PATHS:
@@ -125,13 +135,18 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
         isinstance(one, str) for one in cast("list[object]", imports)
     ):
         raise ConfigError([f"{origin(('imports',))}: imports: expected a list of str"])
+    if imports and path == sources.files[0]:
+        # As any value of the first file; those of imported files are theirs.
+        data["imports"] = [
+            str(path.parent / pattern) for pattern in cast("list[str]", imports)
+        ]
     _merge(sources, data, (), origin)
     following: list[Path] = []
     for pattern in cast("list[str]", imports):
         full = path.parent / pattern
         if glob.has_magic(pattern):
             following += [Path(name) for name in sorted(glob.glob(str(full)))]
-        elif full.is_file():
+        elif _is_file(full):
             following.append(full)
         else:
             raise ConfigError(
@@ -140,12 +155,15 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
     return following
 
 
-def _syntax_error(path: Path, text: str) -> str:
-    message, found, place = text.rpartition(" (at ")
+def _syntax_error(path: Path, text: str, said: str) -> str:
+    """tomllib says where and why, but not what stands there."""
+    message, found, place = said.rpartition(" (at ")
+    message = message[:1].lower() + message[1:]
     if found and place.startswith("line "):
         line = place.removeprefix("line ").partition(",")[0].rstrip(")")
-        return f"{path}:{line}: {message}"
-    return f"{path}: {text}"
+        there = text.split("\n")[int(line) - 1].strip()
+        return f"{path}:{line}: {message}" + (f": {there}" if there else "")
+    return f"{path}: {said}"
 
 
 def _make_absolute(data: dict[str, Any], key: Key, directory: Path) -> None:

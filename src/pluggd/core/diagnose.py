@@ -25,7 +25,8 @@ _TRAPS = inspect.getfile(trio.lowlevel.wait_task_rescheduled)
 
 
 async def dump(daemon: Daemon) -> None:
-    """Write the tree of tasks, and each metadata provider's statistics, to the log."""
+    """Write the tree of tasks, and each metadata provider's open transactions and
+    statistics, to the log."""
     root = trio.lowlevel.current_root_task()
     lines = [] if root is None else list(task_lines(root))
     daemon.log.info("task tree", extra={"detail": "\n".join(lines)})
@@ -34,7 +35,12 @@ async def dump(daemon: Daemon) -> None:
             statistics = await row.instance.statistics()
             daemon.log.info(
                 "metadata statistics",
-                extra={"plugin": row.uri, "statistics": to_plain(statistics)},
+                extra={
+                    "plugin": row.uri,
+                    "open_reads": statistics.open_reads,
+                    "open_updates": statistics.open_updates,
+                    "statistics": to_plain(statistics),
+                },
             )
         if scope.cancelled_caught:
             daemon.log.warning("metadata does not answer", extra={"plugin": row.uri})

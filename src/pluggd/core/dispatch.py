@@ -17,6 +17,7 @@ from types import MethodType
 from typing import Any, NamedTuple, TypeGuard
 
 from pluggd.core.access import AccessConfig, check_access
+from pluggd.core.advice import meant
 from pluggd.core.arguments import Arguments, Item, arguments_of, did_you_mean
 from pluggd.core.statistics import MethodStatistics, Statistics
 from pluggd.errors import (
@@ -304,7 +305,7 @@ class Dispatcher:
         if service:
             self._check_up(service)
             if service not in self._services:
-                hint = did_you_mean(service, self._services)
+                hint = meant(service, self._services, 0.6)
                 raise NotFound(f'service "{service}": not found{hint}')
             return [self._describe(service)]
         return [
@@ -338,7 +339,7 @@ class Dispatcher:
                 f"images.v1.list"
             )
         if kind is None:
-            hint = did_you_mean(service, self._services)
+            hint = meant(service, self._services, 0.6)
             raise NotImplemented_(f'unknown service "{service}" of "{name}"{hint}')
         declared = [m.name.rpartition(".")[2] for m in service_schema(kind).methods]
         if short in declared:
@@ -394,6 +395,8 @@ class Dispatcher:
         if self._access is not None and method is not self._hello:
             check_access(self._access, session.peer, call.namespace, method.name)
         if error is not None and method.schema.namespaced:
+            # Whose arguments are no map has put the metadata elsewhere as well.
+            method.arguments.require_map(arguments)
             raise type(error)(error.message)
         return Prepared(
             method,

@@ -30,7 +30,7 @@ def handle_notification(message: Notification, calls: Calls, fds: Descriptors) -
     if not name.startswith("$/"):
         return
     if name == CREDIT:
-        msgid, count = _ints(message, 2)
+        msgid, count = _ints(message, "msgid", "n")
         if count < 0:
             raise Malformed(f"{CREDIT} is negative")
         call = calls.get(msgid)
@@ -39,15 +39,15 @@ def handle_notification(message: Notification, calls: Calls, fds: Descriptors) -
     elif name == ITEM:
         _item(message, calls)
     elif name == END:
-        call = calls.get(_ints(message, 1)[0])
+        call = calls.get(_ints(message, "msgid")[0])
         if call is not None and call.incoming is not None:
             call.incoming.end()
     elif name == CANCEL:
-        call = calls.get(_ints(message, 1)[0])
+        call = calls.get(_ints(message, "msgid")[0])
         if call is not None:
             call.cancel(Canceled(f"{call.method.name}: canceled by the caller"))
     elif name == FDS:
-        fds.announced(*_ints(message, 2))
+        fds.announced(*_ints(message, "msgid", "n"))
 
 
 def _item(message: Notification, calls: Calls) -> None:
@@ -63,13 +63,14 @@ def _item(message: Notification, calls: Calls) -> None:
         call.cancel(error)
 
 
-def _ints(message: Notification, count: int) -> list[int]:
+def _ints(message: Notification, *names: str) -> list[int]:
     params = message.params
-    if not _is_list(params) or len(params) != count:
-        raise Malformed(f"{message.method} takes {count} integers")
-    for value in params:
-        if type(value) is not int:
-            raise Malformed(f"{message.method} takes {count} integers")
+    if (
+        not _is_list(params)
+        or len(params) != len(names)
+        or any(type(value) is not int for value in params)
+    ):
+        raise Malformed(f"{message.method} is [{', '.join(names)}], all integers")
     return params
 
 

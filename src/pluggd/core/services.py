@@ -30,6 +30,9 @@ from pluggd.services.management import MANAGEMENT
 from pluggd.services.schema import has_methods
 from pluggd.wire.limits import Limits
 
+_ON_PURPOSE = frozenset({Status.SKIPPED, Status.DISABLED})
+"""What keeps a plugin from working without anything being wrong."""
+
 
 class Services:
     """The served kinds of one daemon."""
@@ -140,14 +143,23 @@ class Services:
             services.append(
                 ServiceHealth(
                     service=kind.service,
-                    status="serving" if row is not None else "not_serving",
+                    status="serving" if row is not None else self._idle(kind.name),
                     reason=error.message if error is not None else "",
                 )
             )
         if service and not services:
             raise NotFound(f'service "{service}": not found')
-        serving = all(one.status == "serving" for one in services)
+        fine = {"serving"} if service else {"serving", *_ON_PURPOSE}
+        serving = all(one.status in fine for one in services)
         return Health(status="serving" if serving else "not_serving", services=services)
+
+    def _idle(self, kind: str) -> str:
+        """What a service is that nobody provides: a fault, unless it is meant so."""
+        found = {row.status for row in self._table.rows if row.kind == kind}
+        if not found <= _ON_PURPOSE:
+            return "not_serving"
+        # One that was tried tells more than one that was not.
+        return (Status.SKIPPED if Status.SKIPPED in found else Status.DISABLED).value
 
     @asynccontextmanager
     async def served(self, listener: socket.socket) -> AsyncGenerator[None]:

@@ -6,29 +6,26 @@ SIGTERM and SIGINT stop it, a second one hurries it. SIGUSR1 writes what everyth
 waits for to the log. SIGHUP reads the configuration again.
 
 The handler is our own and not `trio.open_signal_receiver`, because that needs a loop
-which runs: when a plugin blocks it, a second request to stop ends the process.
+which runs. When a plugin blocks it, `deadman` ends the process: soon after a second
+request to stop, and after the first one when all deadlines of a stop are over.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import trio
 
 from pluggd.core.daemon import Daemon
+from pluggd.core.deadman import Deadman
 from pluggd.core.diagnose import dump
-from pluggd.core.exits import EXIT_STUCK
+from pluggd.core.status import Status
 from pluggd.errors import PluggdError
 
 STOP = (signal.SIGTERM, signal.SIGINT)
-UNHEARD = 2.0
-"""Seconds after which a signal that the loop did not take counts as not heard."""
 
 
 @contextmanager
@@ -41,14 +38,18 @@ def handled(
     comes later is ignored: it must not turn a clean end into death by a signal.
     """
     token = trio.lowlevel.current_trio_token()
-    asked = 0
-    unheard_since: float | None = None
+    came = asked = 0
+
+    def ask(function: Callable[[], object]) -> None:
+        with suppress(trio.RunFinishedError):  # then nobody waits for an answer
+            token.run_sync_soon(function)
+
+    deadman = Deadman(ask, lambda: _at_work(daemon))
 
     def in_loop(number: int) -> None:
-        nonlocal asked, unheard_since
+        nonlocal asked
         name = signal.Signals(number).name
         if number in STOP:
-            unheard_since = None
             asked += 1
             if asked == 1:
                 daemon.stop(name)
@@ -60,15 +61,12 @@ def handled(
             nursery.start_soon(_reload, daemon, name="reload on SIGHUP")
 
     def handler(number: int, frame: FrameType | None) -> None:
-        nonlocal unheard_since
+        nonlocal came
         if number in STOP:
-            now = time.monotonic()
-            if unheard_since is not None and now - unheard_since > UNHEARD:
-                sys.stderr.write("pluggd: a plugin blocks the daemon: giving up\n")
-                sys.stderr.flush()
-                os._exit(EXIT_STUCK)
-            if unheard_since is None:
-                unheard_since = now
+            came += 1
+            settings = daemon.configuration.settings
+            patience = settings.rpc.grace + settings.shutdown_deadline
+            deadman.within(patience if came == 1 else 0)
         token.run_sync_soon(in_loop, number)
 
     before = {
@@ -78,9 +76,16 @@ def handled(
     try:
         yield
     finally:
+        deadman.close()
         for number, previous in before.items():
             last = at_the_end and number in STOP
             signal.signal(number, signal.SIG_IGN if last else previous)
+
+
+def _at_work(daemon: Daemon) -> str:
+    """Who is starting or stopping just now, which is who may block."""
+    busy = (Status.STARTING, Status.STOPPING)
+    return ", ".join(row.uri for row in daemon.table.rows if row.status in busy)
 
 
 async def _reload(daemon: Daemon) -> None:

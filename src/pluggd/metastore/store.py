@@ -299,6 +299,8 @@ class StoredMetadata(ABC, Generic[E]):
             last_event=last,
             candidates=entries[tables.CANDIDATES],
             entries=entries,
+            open_reads=len(self._snapshots),
+            open_updates=self._writer.outstanding,
         )
 
     def _oldest_reader(self) -> int:

@@ -66,6 +66,11 @@ class Writer(Generic[C]):
         """Whether the thread has work that somebody may be waiting for."""
         return self._given is not None
 
+    @property
+    def outstanding(self) -> int:
+        """Updates that are not answered yet."""
+        return self._outstanding
+
     async def submit(self, job: Job[C, T]) -> T:
         """Wait for the job's function to have run and its change to be durable.
 

@@ -51,26 +51,31 @@ class Containers(Protocol):
 
     @rpc(result="container")
     async def create(self, *, container: Container) -> Container:
-        """Raises InvalidArgument (id, runtime, spec, labels, snapshotter), AlreadyExists."""
+        """Create a container record; nothing runs by it.
+
+        Raises InvalidArgument (id, runtime, spec, labels, snapshotter), AlreadyExists.
+        """
         ...
 
     @rpc(result="container")
     async def get(self, *, id: str) -> Container:
-        """Raises NotFound."""
+        """One container record. Raises NotFound."""
         ...
 
     @rpc()
     async def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> ContainerList:
-        """Filters: `id`, `runtime.name`, `image`, `labels.<key>`."""
+        """List container records. Filters: `id`, `runtime.name`, `image`, `labels.<key>`."""
         ...
 
     @rpc(result="container")
     async def update(
         self, *, container: Container, fields: Sequence[str] = ()
     ) -> Container:
-        """Fields: `labels[.<key>]`, `spec`, `extensions[.<key>]`, `image`, `snapshot_key`.
+        """Replace what is named in `fields`, or all that can change.
+
+        Fields: `labels[.<key>]`, `spec`, `extensions[.<key>]`, `image`, `snapshot_key`.
 
         id, runtime and snapshotter cannot change. Raises NotFound, InvalidArgument.
         """
@@ -78,7 +83,7 @@ class Containers(Protocol):
 
     @rpc()
     async def delete(self, *, id: str) -> None:
-        """Raises NotFound."""
+        """Delete the record; its snapshot is not kept by it any more. Raises NotFound."""
         ...
 
 

@@ -83,7 +83,7 @@ class Content(Protocol):
 
     @rpc(result="info")
     async def info(self, *, digest: str) -> Info:
-        """Raises InvalidArgument, NotFound."""
+        """What is known of a blob. Raises InvalidArgument, NotFound."""
         ...
 
     @rpc(result="info")
@@ -188,7 +188,7 @@ class Content(Protocol):
 
     @rpc(result="status")
     async def status(self, *, ref: str) -> Status:
-        """Raises NotFound."""
+        """How far an ingest is. Raises NotFound."""
         ...
 
     @rpc()

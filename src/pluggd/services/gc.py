@@ -51,7 +51,9 @@ class Gc(Protocol):
         ...
 
     @rpc(result="status", namespaced=False)
-    async def status(self) -> GcStatus: ...
+    async def status(self) -> GcStatus:
+        """What the policy knows, when it will collect next, and what the last one did."""
+        ...
 
     @rpc(namespaced=False)
     async def plan(self) -> Plan:

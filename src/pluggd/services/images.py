@@ -43,7 +43,7 @@ class Images(Protocol):
 
     @rpc(result="image")
     async def get(self, *, name: str) -> Image:
-        """Raises NotFound."""
+        """One image, by its whole name. Raises NotFound."""
         ...
 
     @rpc()

@@ -97,7 +97,8 @@ class ServerInfo(Record, frozen=True):
 
 
 class ServiceHealth(Record, frozen=True):
-    """status: serving, or not_serving with the reason."""
+    """status: serving; not_serving; skipped or disabled, when its plugins are and so
+    nothing is wrong. reason: why it does not serve."""
 
     service: str = ""
     status: str = ""
@@ -105,7 +106,8 @@ class ServiceHealth(Record, frozen=True):
 
 
 class Health(Record, frozen=True):
-    """status: serving when every service is."""
+    """status: serving, or not_serving when a service is. Who asks for one service that
+    is skipped or disabled is told not_serving."""
 
     status: str = ""
     services: list[ServiceHealth] = []
@@ -122,12 +124,12 @@ class Introspection(Protocol):
 
     @rpc(namespaced=False)
     async def plugins(self, *, filters: Sequence[str] = ()) -> PluginList:
-        """Filters: `uri`, `kind`, `type` (the same), `id`, `status`, `capabilities`."""
+        """List plugins. Filters: `uri`, `kind`, `type` (the same), `id`, `status`, `capabilities`."""
         ...
 
     @rpc(result="plugin", namespaced=False)
     async def plugin(self, *, uri: str) -> PluginInfo:
-        """Raises NotFound."""
+        """One plugin, by its URI. Raises NotFound."""
         ...
 
     @rpc(namespaced=False)
@@ -144,7 +146,9 @@ class Introspection(Protocol):
         ...
 
     @rpc(result="server", namespaced=False)
-    async def server(self) -> ServerInfo: ...
+    async def server(self) -> ServerInfo:
+        """What this daemon is, where its files are, and since when it runs."""
+        ...
 
     @rpc(namespaced=False)
     async def describe(self, *, service: str = "") -> Description:
@@ -153,7 +157,7 @@ class Introspection(Protocol):
 
     @rpc(namespaced=False)
     async def health(self, *, service: str = "") -> Health:
-        """Raises NotFound for a service that is not known."""
+        """Whether all services serve, or one. Raises NotFound for one that is not known."""
         ...
 
 

@@ -55,14 +55,14 @@ class Leases(Protocol):
 
     @rpc(result="lease")
     async def get(self, *, id: str) -> Lease:
-        """Raises NotFound."""
+        """One lease. Raises NotFound."""
         ...
 
     @rpc()
     async def list(
         self, *, filters: Sequence[str] = (), limit: int = 0, after: str = ""
     ) -> LeaseList:
-        """Filters: `id`, `labels.<key>`."""
+        """List leases. Filters: `id`, `labels.<key>`."""
         ...
 
     @rpc()
@@ -85,7 +85,7 @@ class Leases(Protocol):
 
     @rpc()
     async def list_resources(self, *, id: str) -> ResourceList:
-        """By type, then by id. Raises NotFound."""
+        """What a lease holds, by type, then by id. Raises NotFound."""
         ...
 
 

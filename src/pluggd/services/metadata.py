@@ -278,7 +278,9 @@ class MetadataStats(Record, frozen=True):
     commits by how many updates they had: 1, 2, up to 4, up to 8, ..., up to 256, more.
     wait_time: from an update's call to the begin of its function, of all updates
     together; commit_time: of all commits. handover_time: until the thread that commits
-    took up its work, `handovers` times. longest_*: the longest single one.
+    took up its work, `handovers` times. longest_*: the longest single one. open_reads:
+    reads that are open for longer than a call, as marks and backups are; open_updates:
+    updates that are not answered yet.
     """
 
     provider: str = ""
@@ -302,6 +304,8 @@ class MetadataStats(Record, frozen=True):
     last_event: int = 0
     candidates: int = 0
     entries: dict[str, int] = {}
+    open_reads: int = 0
+    open_updates: int = 0
 
 
 class Metadata(Protocol):

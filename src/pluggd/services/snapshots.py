@@ -103,7 +103,7 @@ class Snapshotter(Protocol):
 
     @rpc(result="mounts", namespaced=False)
     async def mounts(self, *, key: str) -> list[Mount]:
-        """Of an active one or a view. Raises NotFound, FailedPrecondition."""
+        """What to mount to see an active snapshot or a view. Raises NotFound, FailedPrecondition."""
         ...
 
     @rpc(result="usage", namespaced=False)
@@ -119,7 +119,7 @@ class Snapshotter(Protocol):
 
     @rpc(result="snapshot", namespaced=False)
     async def stat(self, *, key: str) -> SnapshotInfo:
-        """Raises NotFound."""
+        """One snapshot. Raises NotFound."""
         ...
 
     @rpc(result="snapshot", namespaced=False)
@@ -148,8 +148,10 @@ class Snapshotter(Protocol):
 
     @rpc(result="usage", namespaced=False)
     async def usage(self, *, key: str) -> Usage:
-        """Of an active one as it is now, of a committed one as it was committed; a
-        view has none. Raises NotFound."""
+        """What a snapshot takes on disk.
+
+        Of an active one as it is now, of a committed one as it was committed; a view
+        has none. Raises NotFound."""
         ...
 
     @rpc(result="freed", namespaced=False)
@@ -227,7 +229,7 @@ class Snapshots(Protocol):
 
     @rpc(result="snapshot")
     async def stat(self, *, key: str, snapshotter: str = "") -> SnapshotInfo:
-        """Raises NotFound."""
+        """One snapshot. Raises NotFound."""
         ...
 
     @rpc(result="snapshot")
@@ -273,8 +275,10 @@ class Snapshots(Protocol):
 
     @rpc(result="usage")
     async def usage(self, *, key: str, snapshotter: str = "") -> Usage:
-        """Of an active one as it is now, of a committed one as it was committed; a
-        view has none. Raises NotFound."""
+        """What a snapshot takes on disk.
+
+        Of an active one as it is now, of a committed one as it was committed; a view
+        has none. Raises NotFound."""
         ...
 
     @rpc()

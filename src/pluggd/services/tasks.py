@@ -217,7 +217,9 @@ class Tasks(Protocol):
         ...
 
     @rpc(result="task")
-    async def get(self, *, id: str) -> Task: ...
+    async def get(self, *, id: str) -> Task:
+        """One task, as it is now. Raises NotFound."""
+        ...
 
     @rpc()
     async def list(self, *, limit: int = 0, after: str = "") -> TaskList:
@@ -254,7 +256,7 @@ class Tasks(Protocol):
 
     @rpc()
     async def resume(self, *, id: str) -> None:
-        """Raises FailedPrecondition."""
+        """Go on after a pause. Raises NotFound, FailedPrecondition."""
         ...
 
     @rpc()

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from msgpack import Unpacker, unpackb
+from msgpack import ExtType, Timestamp, Unpacker, unpackb
 from msgpack.exceptions import (
     ExtraData,
     FormatError,
@@ -46,6 +46,10 @@ _NOT_CONTAINERS = bytes(
     byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF)
 )
 _UINT64 = 0xCF
+
+EXTENSIONS: frozenset[type] = frozenset({ExtType, Timestamp})
+"""What msgpack's extension types come out as. They are none of the profile, but only who
+knows where a value belongs can tell which one it is."""
 
 
 class Decoder:
@@ -221,7 +225,10 @@ def _unpack(unpacker: Unpacker, raw: bytes) -> object:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    text = str(error)
+    if "strict_map_key" in text:  # said of an option that the peer does not have
+        return f"a key of a map is no string, but of type {text.partition(' ')[0]}"
+    return text or type(error).__name__
 
 
 def _message(value: object, escaped: bool) -> Message:

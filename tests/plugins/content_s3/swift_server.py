@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import socket
 import subprocess
 import sys
-import venv
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from scripts.bootstrap import make_environment
 from tests.plugins.content_s3.s3_server import BUCKET
 
 PACKAGE = "swift==2.38.3"
@@ -91,7 +92,9 @@ def installed() -> Path:
     place = caches / "pluggd-tests" / f"{PACKAGE}-python{version}"
     programs = place / "bin"
     if not (place / "complete").exists():
-        venv.create(place, with_pip=True, clear=True)
+        # Debian's Python has no ensurepip; ours is made the same way.
+        shutil.rmtree(place, ignore_errors=True)
+        make_environment(place)
         done = subprocess.run(
             [
                 *(str(programs / "python"), "-m", "pip", "install", "--quiet"),

@@ -210,6 +210,26 @@ async def test_statistics_count_what_is_there(tmp_path: Path) -> None:
         assert figures.oldest_reader == 0
 
 
+async def test_what_is_open_is_counted_while_it_is(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def stuck(txn: ObjectTransaction) -> None:
+        go_on.wait()
+
+    async with opened(tmp_path) as store:
+        held = store.start_update(stuck, long=True)
+        waiting = store.start_update(put("a"))
+        try:
+            with trio.fail_after(20):
+                assert (await store.statistics()).open_updates == 2
+        finally:
+            go_on.set()
+        await held.wait()
+        await waiting.wait()
+        figures = await store.statistics()
+        assert (figures.open_reads, figures.open_updates) == (0, 0)
+
+
 async def test_a_backup_is_a_store_of_its_own(tmp_path: Path) -> None:
     async with opened(tmp_path / "one") as store:
         await store.update(put("a"))
@@ -372,7 +392,9 @@ async def test_a_cancelled_mark_leaves_no_process_and_no_reader(
         await make_garbage(store, 10_000)
         async with trio.open_nursery() as nursery:
             pid = await held_mark(store, nursery)
-            assert (await store.statistics()).oldest_reader > 0
+            figures = await store.statistics()
+            assert figures.oldest_reader > 0
+            assert (figures.open_reads, figures.open_updates) == (1, 0)
             nursery.cancel_scope.cancel()
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

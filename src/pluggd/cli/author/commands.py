@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from pluggd.cli import wording
 from pluggd.errors import PluggdError
 
 
-@click.group(name="plugin")
+@click.group(name="plugin", cls=wording.Group)
 def plugin_group() -> None:
     """Write a plugin, and find out what is wrong with it; no daemon is needed."""
 

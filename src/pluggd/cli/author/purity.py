@@ -178,6 +178,9 @@ def differences(before: State, after: State) -> list[str]:
 
 
 def main() -> None:
+    # Compiled modules are the interpreter's business, and it opens their files by number,
+    # which tells nobody whose they are.
+    sys.dont_write_bytecode = True
     path = Path(sys.argv[1])
     places = [str(path.resolve()), str(path.resolve().parent)]
     audit = Audit(places)

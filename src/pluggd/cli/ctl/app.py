@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pluggd.cli import wording
 from pluggd.client.plain import Fields as Fields
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _add_global_options(params: list[click.Parameter]) -> None:
     ]
 
 
-class Leaf(click.Command):
+class Leaf(wording.Command):
     """A command."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -192,7 +193,7 @@ class Leaf(click.Command):
         _add_global_options(self.params)
 
 
-class Group(click.Group):
+class Group(wording.Group):
     """A group that knows the usual other names and guesses at mistyped ones."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

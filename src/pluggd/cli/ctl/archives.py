@@ -9,12 +9,14 @@ pipes, and daemons that did not, get a stream.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import shlex
 import stat
 import sys
 import tempfile
 from collections.abc import Generator
+
+import click
 
 from pluggd.cli.ctl.app import App, Fields
 from pluggd.cli.ctl.blobs import chunks, refuse_terminal, write_all
@@ -31,7 +33,10 @@ def take_in(app: App, file: str, arguments: Fields) -> list[str]:
             source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, source)
             if stat.S_ISDIR(os.fstat(source).st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), file)
+                raise click.ClickException(
+                    f"{file} is a directory; an OCI layout goes in as a tar file: "
+                    f"tar -C {shlex.quote(file)} -c . | pluggctl images import -"
+                )
         progress = stack.enter_context(Progress())
         if _by_descriptor(app, source):
             call = stack.enter_context(

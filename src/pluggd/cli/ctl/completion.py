@@ -56,7 +56,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
     def get_completion_args(self) -> tuple[list[str], str]:
         line = os.environ["COMP_LINE"]
         words = split_arg_string(line)
-        incomplete = "" if line[-1:].isspace() else words.pop()
+        incomplete = words.pop() if words and not line[-1:].isspace() else ""
         breaks = os.environ.get("COMP_BREAKS", "")
         last = max(
             (incomplete.rfind(char) for char in ":=" if char in breaks), default=-1

@@ -46,10 +46,12 @@ Edge = tuple[str, str, str]
 
 def edges_of(found: list[Fields]) -> list[Edge]:
     """(user, used, "requires", "wants" or "decorates"): a kind stands for all that
-    provide it."""
+    provide it, and for those that are disabled only when there are no others."""
     providers: dict[str, list[str]] = {}
-    for item in found:
-        providers.setdefault(item.get("kind", ""), []).append(item["uri"])
+    for item in sorted(found, key=lambda item: item.get("status") == "disabled"):
+        of_kind = providers.setdefault(item.get("kind", ""), [])
+        if item.get("status") != "disabled" or not of_kind:
+            of_kind.append(item["uri"])
         providers[item["uri"]] = [item["uri"]]
     return [
         (item["uri"], used, how)

@@ -32,6 +32,11 @@ def hint(error: PluggdError) -> str:
         )
     if isinstance(error, ConnectionLost):
         return "Whether the command had an effect is not known; look before repeating."
+    if "filters: parse error" in error.message:
+        return (
+            "A filter is FIELD==VALUE, FIELD!=VALUE or FIELD~=REGEX; a value with "
+            """slashes stands in quotes, as in 'name=="docker.io/library/hello:latest"'."""
+        )
     if error.code == "not_found":
         return _where(error.message)
     return ""

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import click
 
-from pluggd.cli.ctl.app import App, Fields, pass_app
+from pluggd.cli.ctl.app import App, Fields, Leaf, pass_app
 from pluggd.cli.ctl.args import IMAGES
 from pluggd.cli.ctl.output import clean, json_document, out, size, table
 from pluggd.cli.ctl.progress import Progress
@@ -30,21 +30,26 @@ ONE_PLATFORM = click.option(
 _NAME = click.argument("name", shell_complete=IMAGES)
 
 
-@click.command()
+@click.command(cls=Leaf)
 @click.option("-q", "--quiet", is_flag=True, help="Only the names of complete ones.")
 @click.argument("filters", nargs=-1, metavar="[FILTER]...")
 @pass_app
 def check(app: App, quiet: bool, filters: tuple[str, ...]) -> None:
     """Say whether images are complete for this platform, and where they are unpacked.
 
-    Exits with 1 when one is not complete.
+    Exits with 1 when one is not complete, and with 4 when a FILTER matches none.
     """
     from pluggd.cli.ctl import inspection
+    from pluggd.errors import NotFound
 
-    inspection.check(app, app.all_of("images.v1.list", "images", filters), quiet=quiet)
+    found = app.all_of("images.v1.list", "images", filters)
+    if filters and not found:
+        # A script that goes on after a check has had something checked.
+        raise NotFound(f"no image matches {', '.join(filters)}: not found")
+    inspection.check(app, found, quiet=quiet)
 
 
-@click.command()
+@click.command(cls=Leaf)
 @SNAPSHOTTER
 @ONE_PLATFORM
 @_NAME
@@ -58,7 +63,7 @@ def unpack(app: App, name: str, snapshotter: str, platform: str) -> None:
         out(f"{clean(answer['snapshotter'])} {clean(answer.get('chain_id', '-'))}")
 
 
-@click.command()
+@click.command(cls=Leaf)
 @_NAME
 @pass_app
 def usage(app: App, name: str) -> None:
@@ -80,7 +85,7 @@ def usage(app: App, name: str) -> None:
     )
 
 
-@click.command()
+@click.command(cls=Leaf)
 @click.option("--rw", is_flag=True, help="To be written to; the changes are lost.")
 @SNAPSHOTTER
 @ONE_PLATFORM
@@ -123,7 +128,7 @@ def mount(
         out(target)
 
 
-@click.command()
+@click.command(cls=Leaf)
 @click.option("--lazy", is_flag=True, help="Also while something uses it.")
 @click.option("--keep", is_flag=True, help="Keep the snapshot, and what was written.")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from pluggd.cli.ctl.app import App, Fields, Leaf, pass_app
+from pluggd.cli.ctl.args import SERVICES
 from pluggd.cli.ctl.completion import complete_methods
 from pluggd.cli.ctl.output import (
     clean,
@@ -65,7 +66,7 @@ def call(app: App, lease: str, method: str, arguments: str) -> None:
 
 
 @click.command(cls=Leaf)
-@click.argument("service", default="")
+@click.argument("service", default="", shell_complete=SERVICES)
 @pass_app
 def methods(app: App, service: str) -> None:
     """List the methods that can be called, or those of one SERVICE (images.v1)."""
@@ -82,7 +83,8 @@ def methods(app: App, service: str) -> None:
     if service:
         for name, signature, doc in rows:
             out(f"{clean(name)} {clean(signature)}")
-            out(f"    {clean(doc)}" if doc else "")
+            if doc:
+                out(f"    {clean(doc)}")
     else:
         table(("METHOD", "PURPOSE"), [(name, doc) for name, _, doc in rows])
 
@@ -115,7 +117,7 @@ def _signature(method: Fields) -> str:
         parts.append(f"-> stream of {method['sends'].get('item', '')}")
     key = method.get("result_key")
     result = str(method.get("result", ""))
-    return f"({', '.join(parts)}) {f'{{{key}: {result}}}' if key else result}"
+    return f"({', '.join(parts)}) -> {f'{{{key}: {result}}}' if key else result}"
 
 
 def _parse(text: str, what: str) -> object:

@@ -10,6 +10,7 @@ import click
 
 from pluggd import __version__
 from pluggd.cli.ctl.app import App, LazyGroup
+from pluggd.cli.ctl.args import NAMESPACES
 
 _HERE = "pluggd.cli.ctl"
 
@@ -30,7 +31,8 @@ class Root(LazyGroup):
         ),
         "images": (
             f"{_HERE}.images:images",
-            "Images: import, export, ls, inspect, tag, label, check, rm.",
+            "Images: pull, push, import, export, ls, inspect, tag, label, check, unpack, "
+            "usage, mount, unmount, rm.",
         ),
         "content": (
             f"{_HERE}.content:content",
@@ -38,7 +40,8 @@ class Root(LazyGroup):
         ),
         "snapshots": (
             f"{_HERE}.snapshots:snapshots",
-            "Snapshots: prepare, commit, ls, tree, usage, mount, rm.",
+            "Snapshots: prepare, view, commit, ls, tree, info, usage, mounts, mount, "
+            "unmount, diff, label, rm, cleanup.",
         ),
         "leases": (f"{_HERE}.leases:leases", "Leases: create, ls, rm, resources."),
         "containers": (
@@ -48,7 +51,8 @@ class Root(LazyGroup):
         "run": (f"{_HERE}.run:run", "Run a command in a new container."),
         "tasks": (
             f"{_HERE}.tasks:tasks",
-            "What runs: ls, start, exec, attach, logs, stats, ps, kill, wait, rm.",
+            "What runs: ls, start, exec, attach, logs, ps, stats, kill, pause, resume, "
+            "wait, rm.",
         ),
         "events": (f"{_HERE}.events:events", "Follow what happens."),
         "gc": (f"{_HERE}.gc:gc", "Collection: run, status, plan, explain."),
@@ -83,6 +87,7 @@ class Root(LazyGroup):
     envvar="PLUGGD_NAMESPACE",
     default="default",
     metavar="NAME",
+    shell_complete=NAMESPACES,
     help="The namespace of the command. [env PLUGGD_NAMESPACE; default: default]",
 )
 @click.option("--json", is_flag=True, help="JSON instead of tables.")

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from pluggd.cli.ctl.app import App, Fields, pass_app
+from pluggd.cli.ctl.app import App, Fields, Leaf, pass_app
 from pluggd.cli.ctl.args import IMAGES, pairs
 from pluggd.cli.ctl.output import clean, json_document, note, out
 from pluggd.cli.ctl.progress import Progress
@@ -34,7 +34,7 @@ LEASE = 3600.0
 SIGKILL = 9
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(cls=Leaf, context_settings={"allow_interspersed_args": False})
 @click.option("--rm", is_flag=True, help="Remove the container when it ends.")
 @click.option("-d", "--detach", is_flag=True, help="Leave it running.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pluggd.cli.ctl.app import App, Fields, pass_app
+from pluggd.cli.ctl.app import App, Fields, Leaf, pass_app
 from pluggd.cli.ctl.args import SNAPSHOTS, pairs
 from pluggd.cli.ctl.blobs import refuse_terminal, write_all
 from pluggd.cli.ctl.imagefs import SNAPSHOTTER
@@ -20,7 +20,7 @@ from pluggd.cli.ctl.output import json_document
 _TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-@click.command()
+@click.command(cls=Leaf)
 @SNAPSHOTTER
 @click.option("--media-type", default=_TYPE, show_default=True)
 @click.option("--ref", default="", help="Of the ingest.")

@@ -294,7 +294,9 @@ def rm(
 @pass_app
 def cleanup(app: App, snapshotter: str) -> None:
     """Remove from the disk what belongs to no snapshot."""
-    app.call("snapshots.v1.cleanup", {"snapshotter": snapshotter})
+    answer = app.call("snapshots.v1.cleanup", {"snapshotter": snapshotter})
+    if app.json:
+        json_document(answer)
 
 
 # --- inside

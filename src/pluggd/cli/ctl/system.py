@@ -11,6 +11,7 @@ import click
 
 from pluggd import __version__
 from pluggd.cli.ctl.app import App, Leaf, pass_app
+from pluggd.cli.ctl.args import SERVICES
 from pluggd.cli.ctl.output import clean, duration, json_document, note, out, table
 
 
@@ -45,12 +46,13 @@ def version(app: App) -> None:
 
 
 @click.command(cls=Leaf)
-@click.argument("service", default="")
+@click.argument("service", default="", shell_complete=SERVICES)
 @pass_app
 def health(app: App, service: str) -> None:
     """Say whether all services serve, or one SERVICE (images.v1).
 
-    Exits with 0 when they do, 1 when one does not, 3 when nobody answers.
+    Exits with 0 when they do, 1 when one does not, 3 when nobody answers. Services
+    whose plugins are skipped or disabled count only when they are asked for.
     """
     answer = app.call("introspection.v1.health", {"service": service})
     if app.json:
