@@ -22,7 +22,6 @@ from types import FrameType
 import trio
 
 from pluggd.core.daemon import Daemon
-from pluggd.core.diagnose import dump
 from pluggd.core.exits import EXIT_STUCK
 from pluggd.errors import PluggdError
 
@@ -55,6 +54,8 @@ def handled(
             else:
                 daemon.hurry()
         elif number == signal.SIGUSR1:
+            from pluggd.core.diagnose import dump
+
             nursery.start_soon(dump, daemon, name="dump on SIGUSR1")
         else:
             nursery.start_soon(_reload, daemon, name="reload on SIGHUP")
