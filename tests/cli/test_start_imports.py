@@ -41,6 +41,7 @@ NOT_AT_START = {
     "pluggd.core.reload",
     "pluggd.core.toml_lines",
     "pluggd.core.toml_text",
+    "pluggd.model.filter_syntax",
     "pluggd.oci_spec.build",
     "plugins.diff.child",
     "plugins.diff.creating",
