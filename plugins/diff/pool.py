@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
 from pluggd.errors import Internal, PluggdError
-from plugins.diff.child import Message, Worker, WorkerFailed
+
+if TYPE_CHECKING:
+    from plugins.diff.child import Message, Worker
 
 IDLE = 10.0
 """Seconds without work after which the processes end; one starts in some 50 ms."""
@@ -35,6 +38,8 @@ class Pool:
     ) -> Message:
         """What a job answers; progress is called with its reports. Cancelling kills
         the process. Raises PluggdError."""
+        from plugins.diff.child import WorkerFailed  # no start needs a worker
+
         async with self._limit:
             worker = await self._worker()
             usable = False
@@ -71,6 +76,8 @@ class Pool:
             await self._idle.pop().kill()
 
     async def _worker(self) -> Worker:
+        from plugins.diff.child import Worker
+
         while self._idle:
             worker = self._idle.pop()
             if worker.alive:

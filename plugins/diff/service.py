@@ -15,11 +15,7 @@ from pluggd.services.content import Content
 from pluggd.services.diff import Applying
 from pluggd.services.rpc import Send
 from plugins.diff.config import Config
-from plugins.diff.creating import Creation
-from plugins.diff.mediatypes import compression_of
 from plugins.diff.pool import Pool
-from plugins.diff.progress import latest
-from plugins.diff.targets import writable
 
 Logger = logging.LoggerAdapter[logging.Logger]
 
@@ -42,6 +38,11 @@ class DiffService:
         mounts: Sequence[Mount],
         progress: Send[Applying],
     ) -> Descriptor:
+        # Here and below: with the first layer, not at the start of the daemon.
+        from plugins.diff.mediatypes import compression_of
+        from plugins.diff.progress import latest
+        from plugins.diff.targets import writable
+
         job: dict[str, Any] = {
             "job": "apply",
             "compression": compression_of(diff.media_type),
@@ -86,5 +87,7 @@ class DiffService:
         ref: str = "",
         labels: dict[str, str] = {},
     ) -> Descriptor:
+        from plugins.diff.creating import Creation
+
         creation = Creation(self._content, self._pool, media_type, ref, labels)
         return await creation.run(lower, upper)

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 
@@ -14,14 +15,14 @@ from pluggd.services.snapshots import SNAPSHOTTER, Snapshotter
 from pluggd.snapshotter import LocalSnapshotter
 from plugins.overlayfs.config import Config
 from plugins.overlayfs.layout import OverlayLayout
-from plugins.overlayfs.probe import working_options
+from plugins.overlayfs.remembering import circumstances, recall, remember
 
 
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Snapshotter]:
     root = ctx.root
     options = await trio.to_thread.run_sync(
-        working_options, str(root), ctx.config.mount_options
+        _options, root, ctx.config.mount_options, ctx.state / "worked"
     )
     snapshotter = LocalSnapshotter(
         root, OverlayLayout(options), ctx.log, sync=ctx.config.sync
@@ -31,6 +32,22 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Snapshotter]:
     ctx.export("options", ",".join(options))
     ctx.spawn(snapshotter.cleanup, name="leftovers")
     yield snapshotter
+
+
+def _options(root: Path, extra: Sequence[str], memory: Path) -> tuple[str, ...]:
+    """Those with which overlay mounts work, found out once. Raises Skip."""
+    now = circumstances(str(root), extra)
+    known = recall(memory, now) if now is not None else None
+    if known is not None:
+        return known
+    from plugins.overlayfs.probe import working_options
+
+    # Who is killed while trying leaves something behind: then it is tried again.
+    memory.unlink(missing_ok=True)
+    options = working_options(str(root), extra)
+    if now is not None:
+        remember(memory, now, options)
+    return options
 
 
 @hookimpl

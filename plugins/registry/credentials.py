@@ -8,7 +8,6 @@ with its helpers. Looked up when a registry asks, never before, and never logged
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from base64 import b64decode
@@ -189,6 +188,8 @@ async def _from_helper(helper: str, key: str) -> Credential | None:
             f"credential helper {program} failed for {key} with exit code "
             f"{done.returncode}: failed precondition"
         )
+    import json
+
     try:
         answer = json.loads(done.stdout)
         username, secret = str(answer["Username"]), str(answer["Secret"])

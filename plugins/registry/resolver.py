@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -15,9 +16,11 @@ from pluggd.services.credentials import Credential
 from pluggd.services.resolver import NO_ACCESS, Access, Remote
 from plugins.registry.config import Config
 from plugins.registry.credentials import Sources, make_credential
-from plugins.registry.hosts import Host, find_hosts
-from plugins.registry.reach import Lookup, lookup
 from plugins.registry.totals import Totals
+
+if TYPE_CHECKING:
+    from plugins.registry.hosts import Host
+    from plugins.registry.reach import Lookup
 
 
 class RegistryResolver:
@@ -28,7 +31,7 @@ class RegistryResolver:
         config: Config,
         sources: Sources,
         log: logging.LoggerAdapter[logging.Logger],
-        look: Lookup = lookup,
+        look: Lookup | None = None,
         totals: Totals | None = None,
     ) -> None:
         self._totals = totals or Totals()
@@ -43,9 +46,12 @@ class RegistryResolver:
     ) -> AsyncGenerator[Remote]:
         # At the first transfer, not at the start of the daemon: they take 0.1 s and
         # some megabytes.
+        from plugins.registry.hosts import find_hosts
+        from plugins.registry.reach import lookup
         from plugins.registry.remote import RegistryRemote
         from plugins.registry.server import Server
 
+        look = self._look or lookup
         parsed = parse_image_name(name)
         config = self._config
         plain = access.plain_http or parsed.host in config.plain_http
@@ -65,7 +71,7 @@ class RegistryResolver:
                     return make_credential(access.username, access.password)
                 return await self._sources.find(host.name)
 
-            return Server(host, config, credential, self._look, self._log, self._totals)
+            return Server(host, config, credential, look, self._log, self._totals)
 
         servers = [find(host) for host in hosts]
         try:

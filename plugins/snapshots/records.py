@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pluggd.model.record import Record, decode
 from pluggd.services.metadata import View
 from pluggd.services.snapshots import SnapshotInfo
+from pluggd.struct import Struct
 
 INFOS = "snapshots"
 """Namespace, name -> SnapshotInfo."""
@@ -60,7 +61,7 @@ class Trash(Record, frozen=True):
     driver_key: str = ""
 
 
-class DriverKey(NamedTuple):
+class DriverKey(Struct, frozen=True):
     """A key as drivers know it, taken apart.
 
     serial: `<epoch>.<number>` with leading zeros; grows, so a child's is behind that of

@@ -7,7 +7,6 @@ Everything here blocks; callers use a thread.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -49,6 +48,8 @@ class Bundle:
         _write(self.path / "config.json", encode_json(spec))
 
     def read_spec(self) -> dict[str, Any]:
+        import json  # no start needs it
+
         found: dict[str, Any] = json.loads((self.path / "config.json").read_bytes())
         return found
 

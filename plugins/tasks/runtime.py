@@ -8,7 +8,6 @@ error is what a user wants to see.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -67,6 +66,8 @@ class Runtime:
 
     async def status(self, namespace: str, id: str) -> str:
         """`created`, `running`, `paused`, `stopped`, or "" when it does not know it."""
+        import json  # no start needs it
+
         try:
             state = json.loads(await self.run(namespace, "state", id))
         except (FailedPrecondition, ValueError):
@@ -105,6 +106,8 @@ def failed(what: str, code: int, output: bytes) -> FailedPrecondition:
 
 def last_error(output: bytes) -> str:
     """The last error in JSON lines, else the last line that is none, else ""."""
+    import json
+
     plain = ""
     for line in reversed(output.decode("utf-8", "replace").splitlines()):
         try:

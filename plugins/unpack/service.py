@@ -19,10 +19,6 @@ from pluggd.services.rpc import Send
 from pluggd.services.transfer import Progress
 from pluggd.services.unpack import ImageStates, ImageUsage, Unpacked, Unpacking
 from plugins.unpack.backends import Backends
-from plugins.unpack.checking import Checker
-from plugins.unpack.reading import Reader
-from plugins.unpack.unpacking import ChainUnpacking
-from plugins.unpack.usage import measure
 from plugins.unpack.waiting import Turns
 
 
@@ -39,6 +35,9 @@ class UnpackService:
         platform: str = "",
         progress: Send[Progress],
     ) -> Unpacked:
+        # Here and below: with the first image, not at the start of the daemon.
+        from plugins.unpack.reading import Reader
+
         image = await self._backends.images.get(name=name)
         reader = Reader(self._backends.content, _platform(platform))
         manifest = await reader.ask(lambda: reader.info.best(image.target))
@@ -54,6 +53,9 @@ class UnpackService:
     async def check(
         self, *, names: Sequence[str] = (), platform: str = ""
     ) -> ImageStates:
+        from plugins.unpack.checking import Checker
+        from plugins.unpack.reading import Reader
+
         wanted = _platform(platform)
         if names:
             images = [await self._backends.images.get(name=name) for name in names]
@@ -65,6 +67,8 @@ class UnpackService:
         return ImageStates(images=[found[name] for name in sorted(found)])
 
     async def usage(self, *, name: str) -> ImageUsage:
+        from plugins.unpack.usage import measure
+
         image = await self._backends.images.get(name=name)
         return await measure(self._backends, image)
 
@@ -77,6 +81,9 @@ class UnpackService:
         snapshotter: str = "",
         progress: Send[Progress] | None = None,
     ) -> AsyncGenerator[Unpacking]:
+        from plugins.unpack.reading import Reader
+        from plugins.unpack.unpacking import ChainUnpacking
+
         if not snapshotter:
             snapshotter = (await self._backends.snapshots.snapshotters()).default
         diff_ids = await Reader(self._backends.content).diff_ids(config)

@@ -161,6 +161,28 @@ def test_a_registration_that_cannot_be_is_told(
     assert reason in one.failure.reason
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "def pluggd_register(context):\n    return None",
+        "def pluggd_regster():\n    return None",
+        "def pluggd_register():\n    raise ValueError('not today')",
+    ],
+)
+def test_a_wrong_hook_is_the_failure_of_its_module_alone(
+    tmp_path: Path, wrong: str
+) -> None:
+    hook = f"from pluggd.plugin import hookimpl\n\n@hookimpl\n{wrong}\n"
+    write(tmp_path / "a_wrong.py", text=hook)
+    write(tmp_path / "b_right.py", "right")
+    write(tmp_path / "c_right.py", "another")
+    assert {one.name: one.failure is None for one in find(tmp_path)} == {
+        "a_wrong": False,
+        "b_right": True,
+        "c_right": True,
+    }
+
+
 def test_a_config_without_defaults_is_told(tmp_path: Path) -> None:
     text = PLUGIN.replace("start=start", "start=start, config=Needs").replace(
         "@asynccontextmanager",

@@ -38,6 +38,8 @@ def test_a_text_line_carries_plugin_request_namespace_and_fields() -> None:
         ("two words", '"two words"'),
         ('a "quote"', '"a \\"quote\\""'),
         ("a\nb", '"a\\nb"'),
+        ("a\x1bb", '"a\\u001bb"'),
+        ("of a path \udcff", '"of a path \udcff"'),
         ("k=v", '"k=v"'),
         ("", '""'),
     ],

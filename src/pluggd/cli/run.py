@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -30,10 +30,12 @@ from pluggd.core.exits import (
 )
 from pluggd.core.locks import AlreadyRunning
 from pluggd.core.log import Log, make_log
-from pluggd.core.reload import Read
 from pluggd.core.required import StartRefused
 from pluggd.core.signals import handled
 from pluggd.errors import PluggdError
+
+if TYPE_CHECKING:
+    from pluggd.core.reload import Read
 
 MAX_DESCRIPTORS = 1 << 20
 """Some systems have a hard limit of a thousand times this; nobody needs it, and what

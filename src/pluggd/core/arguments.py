@@ -330,16 +330,16 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
-_AT = re.compile(r" - at (?:`key` in )?`\$\.?(.*)`$")
-_MISSING = re.compile(r"Object missing required field `(.*)`$")
+_AT = r" - at (?:`key` in )?`\$\.?(.*)`$"
+_MISSING = r"Object missing required field `(.*)`$"
 
 
 def _explain(text: str, what: str) -> str:
     """msgspec's words in ours, with the path first."""
-    at = _AT.search(text)
+    at = re.search(_AT, text)
     path = at[1] if at else ""
     reason = text[: at.start()] if at else text
-    missing = _MISSING.match(reason)
+    missing = re.match(_MISSING, reason)
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]
         return f"{_where(what, path)}is missing"

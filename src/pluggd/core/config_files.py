@@ -9,13 +9,11 @@ them is which are paths.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from pluggd import paths
-from pluggd.core.toml_lines import key_lines
 from pluggd.errors import InvalidArgument
 from pluggd.struct import Struct, field
 
@@ -110,6 +108,8 @@ def _read_all(file: Path, sources: Sources) -> None:
 def _read_one(path: Path, sources: Sources) -> list[Path]:
     import tomllib  # there may be no file
 
+    from pluggd.core.toml_lines import key_lines
+
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -141,8 +141,17 @@ def _read_one(path: Path, sources: Sources) -> list[Path]:
             str(path.parent / pattern) for pattern in cast("list[str]", imports)
         ]
     _merge(sources, data, (), origin)
+    return _imported(path, cast("list[str]", imports), origin)
+
+
+def _imported(
+    path: Path, patterns: list[str], origin: Callable[[Key], str]
+) -> list[Path]:
+    """The files that a file imports. Raises ConfigError for one that is missing."""
+    import glob  # most files have none
+
     following: list[Path] = []
-    for pattern in cast("list[str]", imports):
+    for pattern in patterns:
         full = path.parent / pattern
         if glob.has_magic(pattern):
             following += [Path(name) for name in sorted(glob.glob(str(full)))]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -27,7 +28,6 @@ from pluggd.core.log import Log, set_log
 from pluggd.core.notify import notify
 from pluggd.core.placing import place
 from pluggd.core.probe import Probe
-from pluggd.core.reload import Read, Reload
 from pluggd.core.required import refuse_if_required
 from pluggd.core.services import Services
 from pluggd.core.settings import Settings
@@ -38,6 +38,9 @@ from pluggd.plugin import NoConfig
 from pluggd.services.introspection import (
     PluginInfo,
 )
+
+if TYPE_CHECKING:
+    from pluggd.core.reload import Read, Reload
 
 
 class Daemon:
@@ -89,6 +92,8 @@ class Daemon:
 
     def reloader(self) -> Reload:
         """Raises Unavailable, and FailedPrecondition when there is nothing to read."""
+        from pluggd.core.reload import Reload
+
         changes, read = self.running_changes(), self._read
         if read is None:
             raise FailedPrecondition(

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -97,18 +98,19 @@ def discover(
     if installed:
         sources += installed_sources()
     memory = {} if memory is None else memory
-    found = [one for source in sources for one in _remembered(source, memory)]
+    asker = Asker()
+    found = [one for source in sources for one in _remembered(source, memory, asker)]
     return sorted(found, key=lambda one: (one.uri, one.path))
 
 
-def _remembered(source: Source, memory: Memory) -> list[Found]:
+def _remembered(source: Source, memory: Memory, asker: Asker) -> list[Found]:
     stamp = source.stamp()
     before = memory.get(source.path)
     if before is not None:
         if before[0] == stamp and all(one.failure is None for one in before[1]):
             return before[1]
         source.forget()
-    found = examine(source)
+    found = examine(source, asker)
     memory[source.path] = stamp, found
     return found
 
@@ -176,11 +178,11 @@ def installed_sources(search_path: Sequence[str] | None = None) -> list[Source]:
     header = f"[{ENTRY_POINT_GROUP}]".encode()
     hits: dict[str, Path] = {}
     for entry in sys.path if search_path is None else search_path:
-        for pattern in ("*.dist-info/entry_points.txt", "*.egg-info/entry_points.txt"):
-            for file in sorted(Path(entry).glob(pattern)):
-                # As importlib does it: the first of a name on the path counts.
-                if file.parent.name not in hits and header in _bytes(file):
-                    hits[file.parent.name] = file.parent
+        for about in _distributions(entry or "."):
+            # As importlib does it: the first of a name on the path counts.
+            name = os.path.basename(about)
+            if name not in hits and header in _bytes(f"{about}/entry_points.txt"):
+                hits[name] = Path(about)
     if not hits:
         return []
     from importlib import metadata
@@ -196,9 +198,23 @@ def installed_sources(search_path: Sequence[str] | None = None) -> list[Source]:
     return sources
 
 
-def _bytes(file: Path) -> bytes:
+def _distributions(directory: str) -> list[str]:
+    """The directories in it that hold what is known of an installed distribution."""
     try:
-        return file.read_bytes()
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [
+        f"{directory}/{name}"
+        for name in sorted(names)
+        if name.endswith((".dist-info", ".egg-info"))
+    ]
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        with open(file, "rb") as stream:
+            return stream.read()
     except OSError:
         return b""
 
@@ -275,10 +291,13 @@ def _stamp(path: Path) -> object:
 # --- what modules say
 
 
-def examine(source: Source) -> list[Found]:
-    """Import one module and ask it; whatever it raises is in the result."""
+def examine(source: Source, asker: Asker | None = None) -> list[Found]:
+    """Import one module and ask it; whatever it raises is in the result.
+
+    asker: for who examines many.
+    """
     try:
-        registrations = _ask(source.load(), source.name)
+        registrations = _ask(source.load(), source.name, asker or Asker())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the isolation itself
         return [
             Found(source.name, source.path, source.origin, failure=failure_of(error))
@@ -301,19 +320,44 @@ class _Manager(pluggy.PluginManager):
         return super().parse_hookimpl_opts(plugin, name)
 
 
+class Asker:
+    """Asks one module after the other, each by itself. For one discovery in one thread."""
+
+    def __init__(self) -> None:
+        self._manager = self._new()
+
+    def answers(self, module: object, name: str) -> list[object]:
+        """What the hook of a module returns. Raises what is wrong with the hook, and
+        whatever it raises."""
+        manager = self._manager
+        try:
+            manager.register(module, name)
+            manager.check_pending()
+            if not manager.hook.pluggd_register.get_hookimpls():
+                raise InvalidArgument(
+                    f"plugin module {name} has no function pluggd_register marked with"
+                    " @hookimpl: invalid argument"
+                )
+            answers: list[object] = manager.hook.pluggd_register()
+        except BaseException:
+            # What it left must not meet the next one.
+            self._manager = self._new()
+            raise
+        manager.unregister(module, name)
+        return answers
+
+    @staticmethod
+    def _new() -> _Manager:
+        # To read the specification takes longer than to ask a module.
+        manager = _Manager(PROJECT)
+        manager.add_hookspecs(PluggdSpec)
+        return manager
+
+
 def _ask(
-    module: object, name: str
+    module: object, name: str, asker: Asker
 ) -> list[tuple[Registration[Any, Any], Failure | None]]:
-    manager = _Manager(PROJECT)
-    manager.add_hookspecs(PluggdSpec)
-    manager.register(module, name)
-    manager.check_pending()
-    if not manager.hook.pluggd_register.get_hookimpls():
-        raise InvalidArgument(
-            f"plugin module {name} has no function pluggd_register marked with"
-            " @hookimpl: invalid argument"
-        )
-    answers: list[object] = manager.hook.pluggd_register()
+    answers = asker.answers(module, name)
     registrations: list[Any] = []
     for answer in answers:
         registrations += (

@@ -21,7 +21,6 @@ from pluggd.core.figures import (
     server_figures,
 )
 from pluggd.core.notify import notify
-from pluggd.core.options import config_values
 from pluggd.model.record import replace
 from pluggd.plugin import Context, NoConfig, Registration
 from pluggd.services.daemon import DAEMON
@@ -58,6 +57,8 @@ class Face:
         ]
 
     def config(self, uri: str = "") -> Sequence[ConfigValue]:
+        from pluggd.core.options import config_values
+
         return config_values(self._daemon.configuration, uri)
 
     async def stats(self, names: Sequence[str] = ()) -> Stats:

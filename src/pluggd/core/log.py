@@ -9,7 +9,6 @@ nobody has to remember them.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
+from pluggd.model.record import encode_json
 from pluggd.services.call import current_call
 
 LEVELS = {
@@ -127,6 +127,8 @@ class JsonFormatter(logging.Formatter):
         fields = fields_of(record)
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
+        import json  # of all lines in JSON
+
         return json.dumps(fields, default=str, ensure_ascii=False)
 
 
@@ -136,4 +138,9 @@ def _quoted(value: object) -> str:
     text = str(value)
     if text and not any(c in ' "=\\' or not c.isprintable() for c in text):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    try:
+        return encode_json(text).decode()
+    except UnicodeEncodeError:  # a path that is no UTF-8
+        import json
+
+        return json.dumps(text, ensure_ascii=False)

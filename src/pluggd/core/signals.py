@@ -21,7 +21,6 @@ import trio
 
 from pluggd.core.daemon import Daemon
 from pluggd.core.deadman import Deadman
-from pluggd.core.diagnose import dump
 from pluggd.core.status import Status
 from pluggd.errors import PluggdError
 
@@ -56,6 +55,8 @@ def handled(
             else:
                 daemon.hurry()
         elif number == signal.SIGUSR1:
+            from pluggd.core.diagnose import dump
+
             nursery.start_soon(dump, daemon, name="dump on SIGUSR1")
         else:
             nursery.start_soon(_reload, daemon, name="reload on SIGHUP")

@@ -19,7 +19,7 @@ OLDEST = "1.0"
 """The oldest that is not deprecated. What is older, and of the same or the last major
 version, is taken with a warning."""
 
-_FORM = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
+_FORM = r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
 
 
 def judge(asked: str, api: str = API, oldest: str = OLDEST) -> str:
@@ -27,7 +27,7 @@ def judge(asked: str, api: str = API, oldest: str = OLDEST) -> str:
 
     Raises InvalidArgument when a plugin of that version cannot work here.
     """
-    match = _FORM.fullmatch(asked)
+    match = re.fullmatch(_FORM, asked)
     if match is None:
         raise InvalidArgument(
             f'api "{asked}" must be the plugin API it was written for, as in'

@@ -18,8 +18,7 @@ from typing import Literal
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record
 
-NAME = re.compile(r"[a-z][a-z0-9_]*")
-LABEL = re.compile(r"[a-z][a-z0-9_]*")
+NAME = LABEL = r"[a-z][a-z0-9_]*"
 TAKEN = ("plugin", "le")
 """Labels that the daemon or the exposition sets."""
 
@@ -106,13 +105,13 @@ def histogram(name: str, help: str, values: Histogram, **labels: str) -> Figure:
 def validate_figure(figure: Figure) -> None:
     """Raises InvalidArgument for a figure that could not be shown."""
     what = f"figure {figure.name!r}"
-    if not NAME.fullmatch(figure.name):
+    if not re.fullmatch(NAME, figure.name):
         raise InvalidArgument(f"{what}: a name is lower case letters, digits and _")
     if figure.type == "counter" and figure.name.endswith("_total"):
         raise InvalidArgument(f"{what}: without _total, which the exposition adds")
     for sample in figure.samples:
         for label in sample.labels:
-            if not LABEL.fullmatch(label) or label in TAKEN:
+            if not re.fullmatch(LABEL, label) or label in TAKEN:
                 raise InvalidArgument(
                     f"{what}: label {label!r} is not lower case letters, digits and _, "
                     f"or one of {', '.join(TAKEN)}, which are set by the daemon"

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import string
 import unicodedata
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pluggd.errors import InvalidArgument
+from pluggd.struct import Struct
 
 _FIELD = frozenset(string.ascii_letters + string.digits + "_")
 _OPERATOR = frozenset("=!~")
@@ -37,7 +38,7 @@ _ESCAPES = dict(zip("abfnrtv\\", "\a\b\f\n\r\t\v\\", strict=True))
 _NUMERIC = {"x": (16, 2), "u": (16, 4), "U": (16, 8)}
 
 
-class Selector(NamedTuple):
+class Selector(Struct, frozen=True):
     """One comparison. operator "" is presence; `position` is where the value stands."""
 
     path: tuple[str, ...]

@@ -17,9 +17,12 @@ path to the value at it, None where there is none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from pluggd.model.filter_syntax import Selector, parse_error, parse_filter
 from pluggd.model.regex import compile_search
+
+if TYPE_CHECKING:
+    from pluggd.model.filter_syntax import Selector
 
 Adaptor = Callable[[tuple[str, ...]], str | None]
 _Test = Callable[[str | None], bool]
@@ -53,6 +56,8 @@ def parse_filters(filters: Iterable[str]) -> Filter:
     anything = False
     for text in filters:
         if text:
+            from pluggd.model.filter_syntax import parse_filter  # most have none
+
             selectors = parse_filter(text)
             alternatives.append([(one.path, _test(text, one)) for one in selectors])
         else:
@@ -76,6 +81,8 @@ def _test(text: str, selector: Selector) -> _Test:
             try:
                 found = compile_search(expected)
             except ValueError as error:
+                from pluggd.model.filter_syntax import parse_error
+
                 raise parse_error(
                     text, selector.position, f"invalid regular expression: {error}"
                 ) from None

@@ -18,15 +18,16 @@ from pluggd.struct import Struct
 MAX_NAME = 255
 """Characters of host and path together, as the distribution specification has it."""
 
-_HOST = re.compile(
+# Texts: many a process has no name to look at, and `re` keeps what it compiled.
+_HOST = (
     r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
     r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?\Z"
 )
-_PATH = re.compile(
+_PATH = (
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
     r"(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z"
 )
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z"
 
 
 class ImageName(Struct, frozen=True):
@@ -74,14 +75,14 @@ def parse_image_name(text: str) -> ImageName:
         full += f":{tag}" if tag else "" if at else ":latest"
         full += f"@{digest}" if at else ""
         raise _bad(text, f"a registry must stand in front, as in {full}")
-    if not _HOST.match(host):
+    if not re.match(_HOST, host):
         raise _bad(text, f'"{host}" is no host')
-    if not _PATH.match(path):
+    if not re.match(_PATH, path):
         raise _bad(
             text,
             f'"{path}" must be lower-case letters and digits, joined by . _ - and /',
         )
-    if colon and not _TAG.match(tag):
+    if colon and not re.match(_TAG, tag):
         raise _bad(text, f'"{tag}" is no tag')
     if len(host) + 1 + len(path) > MAX_NAME:
         raise _bad(text, f"host and path have more than {MAX_NAME} characters")

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+
+from pluggd.struct import Struct
 
 ROOT = "containerd.io/gc.root"
 EXPIRE = "containerd.io/gc.expire"
@@ -32,7 +33,7 @@ MAX_TIME = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Reference(NamedTuple):
+class Reference(Struct, frozen=True):
     """An edge stated by a label. `back`: the named object keeps the labelled one."""
 
     type: str

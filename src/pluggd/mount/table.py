@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-_escaped = re.compile(rb"\\([0-7]{3})")
+_ESCAPED = rb"\\([0-7]{3})"
 
 
 def mount_points() -> list[str]:
@@ -27,5 +27,5 @@ def mounts_at(path: str, *, recursive: bool = False) -> list[str]:
 
 
 def _path(field: bytes) -> str:
-    raw = _escaped.sub(lambda match: bytes([int(match[1], 8)]), field)
+    raw = re.sub(_ESCAPED, lambda match: bytes([int(match[1], 8)]), field)
     return raw.decode("utf-8", "surrogateescape")

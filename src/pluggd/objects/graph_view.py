@@ -10,14 +10,14 @@ whoever stated it, so following rows never needs to know about back references.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from struct import Struct
-from typing import NamedTuple
 
 from pluggd.objects import keys, rows
 from pluggd.objects.kv import ReadKV
 from pluggd.objects.tables import CANDIDATES, GRAPH
 from pluggd.services.metadata import FOREVER, NEVER, Edge, Node
+from pluggd.struct import Struct
 
 STRUCTURAL = 1
 BACK = 2
@@ -27,12 +27,12 @@ one range of keys hold what `set_node` replaces."""
 
 _EXISTS = 1
 _FLAT = 2
-_ROW = Struct(">Bq")
+_ROW = struct.Struct(">Bq")
 GENERATION = rows.STATE + b"generation"
 WATCHED = rows.STATE + b"watched"
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True):
     """What is stored of a node. `key`: type, namespace and name, with zero bytes."""
 
     exists: bool

@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
+
+from pluggd.struct import Struct
 
 _BLOCK = 512
 
 
-class TreeUsage(NamedTuple):
+class TreeUsage(Struct, frozen=True):
     """size: bytes of the blocks on the disk. length: bytes of the files as they read."""
 
     size: int = 0
