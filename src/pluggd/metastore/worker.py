@@ -35,6 +35,7 @@ class Worker(Generic[C]):
 
     done: called in the trio thread when it gives the turn back, with the changes that
     are durable. ended: called there at the end, with what made it crash, if anything.
+    awaited: whether an update waits for the turn; called in the thread.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Worker(Generic[C]):
         token: trio.lowlevel.TrioToken,
         done: Callable[[Sequence[C]], None],
         ended: Callable[[BaseException | None], None],
+        awaited: Callable[[], bool],
     ) -> None:
         self._group = group
         self._token = token
         self._done = done
         self._ended = ended
+        self._awaited = awaited
         self._turn = threading.Lock()
         self._turn.acquire()
         self._work: Callable[[], Sequence[C]] = tuple
@@ -124,7 +127,8 @@ class Worker(Generic[C]):
             changes = self._work()
             if self._stopping:
                 return
-            lone, self._lone = self._lone, False
+            lone = self._lone and not self._awaited()
+            self._lone = False
             if lone and not self._call(self._done, changes):
                 return
             if not self._opened:

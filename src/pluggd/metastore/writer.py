@@ -60,7 +60,14 @@ class Writer(Generic[C]):
         self._hurry = False
         self._failure: BaseException | None = None
         self._ended = trio.Event()
-        self._worker = Worker(group, self._token, self._taken_back, self._end)
+        self._worker = Worker(
+            group,
+            self._token,
+            self._taken_back,
+            self._end,
+            # Of a deque that changes meanwhile this is still true or false.
+            lambda: bool(self._waiting),
+        )
 
     def pending(self) -> bool:
         """Whether the thread has work that somebody may be waiting for."""
