@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from pluggd.errors import (
+    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -22,7 +23,6 @@ from pluggd.errors import (
 )
 from pluggd.model import oci
 from pluggd.services.images import Image
-from pluggd.services.transfer import Progress
 from pluggd.testing.images import Layout
 from tests.plugins.unpack.unpack_setup import (
     NAME,
@@ -327,18 +327,15 @@ async def test_a_cancelled_unpack_leaves_nothing_behind(stand: Stand) -> None:
     await stand.load(layout, target)
     async with trio.open_nursery() as nursery:
 
-        class Canceller:
-            async def send(self, value: Progress, /) -> None:
-                if value.progress:
-                    nursery.cancel_scope.cancel()
-
         async def unpack() -> None:
-            await stand.unpack.image(
-                name=NAME, snapshotter="native", progress=Canceller()
-            )
+            await stand.run("native")
             pytest.fail("it came to its end before it was cancelled")
 
         nursery.start_soon(unpack)
+        # It has begun to extract, or is about to, once there is what it extracts into.
+        while not any(" sha256:" in one for one in await stand.leftovers()):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
     assert await stand.leftovers() == []
     unpacked, _ = await stand.run("native")
     assert unpacked.skipped == 0
@@ -397,6 +394,28 @@ async def test_check_tells_what_is_here_and_where_it_is_unpacked(
     assert [one.digest for one in state.missing] == [target["digest"]]
     with pytest.raises(NotFound):
         await stand.unpack.check(names=["nope"])
+
+
+async def test_check_takes_what_cannot_be_read_for_missing(
+    stand: Stand, tmp_path: Path
+) -> None:
+    layout, target, chain = made()
+    config, layers = parts(layout, target)
+    await stand.load(layout, target)
+    blobs = tmp_path / "daemon/root/pluggd.content.v1.local/blobs/sha256"
+    (blobs / layers[0].digest[7:]).unlink()
+    (state,) = (await stand.unpack.check()).images
+    assert (state.status, state.chain_id) == ("incomplete", chain[-1])
+    assert [one.digest for one in state.missing] == [layers[0].digest]
+
+    broken = blobs / config.digest[7:]
+    broken.chmod(0o644)
+    broken.write_bytes(b"?" * config.size)
+    with pytest.raises(DataLoss):
+        await stand.content.verify(digest=config.digest)
+    (state,) = (await stand.unpack.check()).images
+    assert (state.status, state.chain_id) == ("incomplete", "")
+    assert [one.digest for one in state.missing] == [config.digest, layers[0].digest]
 
 
 async def test_check_shows_what_is_wrong_with_an_image(stand: Stand) -> None:
