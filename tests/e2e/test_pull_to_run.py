@@ -73,10 +73,7 @@ def registry(
     with docker_registry(tmp_path_factory.mktemp("registry")) as running:
         copy_in(layout, "app", running, "made/app:1")
         copy_in(layout, "index", running, "made/index:1", "--all")
-        copy_in(
-            *(layout, "app", running, "made/zstd:1"),
-            *("--dest-compress-format", "zstd", "--dest-compress"),
-        )
+        copy_in(layout, "zstd", running, "made/zstd:1")
         yield running
 
 

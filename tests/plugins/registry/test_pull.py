@@ -166,8 +166,11 @@ async def test_a_layer_may_be_compressed_with_zstd(
     tmp_path: Path, registry: Registry
 ) -> None:
     async with connected(tmp_path) as client:
-        pulled = await pull(client, f"{registry.host}/library/zstd:latest")
-        assert pulled.events("layer-")[-1] == "done"
+        name = f"{registry.host}/library/zstd:latest"
+        pulled = await pull(client, name, unpack=True, snapshotter="native")
+        assert pulled.events("layer-")[-1] == "extracted"
+        manifest = await client.content.read(digest=pulled.result.image.target.digest)
+        assert b"tar+zstd" in manifest.data
 
 
 async def test_a_digest_names_the_same_image(

@@ -73,5 +73,8 @@ def _credentials(user: str) -> tuple[str, str]:
                 "--user without a password asks for it on a terminal, and stdin is none; "
                 "write USER:PASSWORD"
             )
-        password = getpass.getpass(f"Password of {username}: ")
+        try:
+            password = getpass.getpass(f"Password of {username}: ")
+        except EOFError:
+            raise click.UsageError("no password was given") from None
     return username, password
