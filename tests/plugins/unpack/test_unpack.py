@@ -321,6 +321,16 @@ async def test_what_is_missing_is_named(stand: Stand) -> None:
     assert await stand.leftovers() == []
 
 
+async def test_an_image_without_its_manifest_says_what_to_do(stand: Stand) -> None:
+    layout, target, _ = made()
+    await stand.load(layout, target)
+    await stand.content.delete(digest=target["digest"])
+    with pytest.raises(
+        NotFound, match=r'incomplete image ".*pull it for this platform'
+    ):
+        await stand.run("native")
+
+
 async def test_a_cancelled_unpack_leaves_nothing_behind(stand: Stand) -> None:
     layout = Layout()
     target = layout.add_image([{"zeros": bytes(64 << 20)}])
