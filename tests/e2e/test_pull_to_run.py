@@ -234,6 +234,8 @@ async def test_the_files_are_those_that_umoci_makes(
         assert different(tree(target), reference) == {}, "not as umoci has it"
     finally:
         await ctl.ok("images", "unmount", str(target))
+    again = await ctl("images", "unmount", str(target))
+    assert (again.returncode, b"no `images mount`" in again.stderr) == (1, True)
     await ctl.ok("images", "rm", "--sync", name)
     await empty(ctl)
 
