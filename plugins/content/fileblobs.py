@@ -130,7 +130,11 @@ class FileBlobs:
     async def strangers(self) -> list[Stranger]:
         def work() -> list[Stranger]:
             found = [(path, _size(path)) for path in self._disk.list_strangers()]
-            return [Stranger(path, size) for path, size in found if size is not None]
+            return [
+                Stranger(path, size, directory=os.path.isdir(path))
+                for path, size in found
+                if size is not None
+            ]
 
         return await trio.to_thread.run_sync(work)
 

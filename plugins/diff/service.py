@@ -30,6 +30,7 @@ class DiffService:
         self._pool = pool
         self._config = config
         self._log = log
+        self._told = False
 
     async def apply(
         self,
@@ -69,11 +70,15 @@ class DiffService:
                 os.close(opened.fd)
         if done["skipped"]:
             skipped = ", ".join(f"{n} {what}" for what, n in done["skipped"].items())
-            self._log.warning(
-                "layer %s: not set, because this daemon is not root: %s",
+            # Once as a warning: without privileges it is so with nearly every layer.
+            self._log.log(
+                logging.DEBUG if self._told else logging.WARNING,
+                "layer %s: not set, because this daemon is not root: %s%s",
                 diff.digest,
                 skipped,
+                "" if self._told else "; of further layers at level debug",
             )
+            self._told = True
         return Descriptor(
             media_type=oci.OCI_LAYER, digest=done["digest"], size=done["size"]
         )

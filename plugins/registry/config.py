@@ -8,6 +8,14 @@ from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record
 
 
+def check_absolute(key: str, path: str) -> None:
+    """Raises InvalidArgument for a path that would start where the daemon happens to."""
+    if path and not path.startswith("/"):
+        raise InvalidArgument(
+            f'{key} = "{path}": must be an absolute path: invalid argument'
+        )
+
+
 class Login(Record, frozen=True):
     """How to log in at one registry. Secrets stand in files, not here."""
 
@@ -15,7 +23,12 @@ class Login(Record, frozen=True):
     """The user. Default: none, the file holds an identity token."""
 
     secret_file: str = ""
-    """A file with the password or the identity token, and nothing else."""
+    """A file with the password or the identity token, and nothing else; an absolute
+    path."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument."""
+        check_absolute("secret_file", self.secret_file)
 
 
 class Config(Record, frozen=True):
@@ -23,7 +36,7 @@ class Config(Record, frozen=True):
 
     hosts_dir: str = "/etc/pluggd/hosts.d"
     """Where `<host>/hosts.toml` says which mirrors, certificates and headers a registry
-    has; read for each pull. Default "/etc/pluggd/hosts.d"."""
+    has; an absolute path, read for each pull. Default "/etc/pluggd/hosts.d"."""
 
     plain_http: list[str] = []
     """Registries that are talked to by HTTP, as in names of images, with the port.
@@ -57,6 +70,9 @@ class Config(Record, frozen=True):
 
     def __post_init__(self) -> None:
         """Raises InvalidArgument naming the key, its value and its range."""
+        check_absolute("hosts_dir", self.hosts_dir)
+        if self.docker_config != "auto":
+            check_absolute("docker_config", self.docker_config)
         for key in ("max_manifest", "attempts"):
             value = getattr(self, key)
             if value < 1:

@@ -277,6 +277,11 @@ class RegistryRemote:
             )
         if status == 416:
             raise DataLoss(f"{what} is shorter than it should be: {text}: data loss")
+        if status == 400 and server.host.scheme == "http":
+            text += (
+                "; it may want HTTPS: name it with https:// in a hosts.toml for "
+                f"{self._name.host}"
+            )
         raise Unavailable(f"{what}: {text}: unavailable")
 
 

@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
+from pluggd.errors import InvalidArgument
 from pluggd.model.image_names import parse_image_name
 from pluggd.services.credentials import Credential
 from pluggd.services.resolver import NO_ACCESS, Access, Remote
-from plugins.registry.config import Config
+from plugins.registry.config import Config, check_absolute
 from plugins.registry.credentials import Sources, make_credential
 from plugins.registry.totals import Totals
 
@@ -53,16 +55,24 @@ class RegistryResolver:
 
         look = self._look or lookup
         parsed = parse_image_name(name)
+        check_absolute("hosts_dir", access.hosts_dir)
         config = self._config
         plain = access.plain_http or parsed.host in config.plain_http
-        hosts = await trio.to_thread.run_sync(
-            lambda: find_hosts(
+
+        def find_all() -> list[Host]:
+            if access.hosts_dir and not os.path.isdir(access.hosts_dir):
+                raise InvalidArgument(
+                    f'hosts_dir = "{access.hosts_dir}": the daemon sees no such '
+                    "directory: invalid argument"
+                )
+            return find_hosts(
                 parsed.host,
                 access.hosts_dir or config.hosts_dir,
                 plain_http=plain,
                 push=push,
             )
-        )
+
+        hosts = await trio.to_thread.run_sync(find_all)
 
         def find(host: Host) -> Server:
             async def credential() -> Credential | None:

@@ -171,7 +171,8 @@ class Server:
             try:
                 if fresh:
                     raise Unauthenticated(
-                        f"{await said(response, self.host.name)}: unauthenticated"
+                        f"{await said(response, self.host.name)}: it does not accept "
+                        "this login, or has no such repository for it: unauthenticated"
                     )
                 await login.answer(response, sent, asked.scopes)
             finally:

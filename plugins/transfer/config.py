@@ -24,7 +24,8 @@ class Config(Record, frozen=True):
     """Entries of one archive. Default 100000."""
 
     lease_expiry: int = 86_400
-    """Seconds after which a transfer that died lets go of what it holds. Default one day."""
+    """Seconds after which a transfer that died, and the begun blobs of a pull that did not
+    come to its end, let go of what they hold. Default one day."""
 
     max_concurrent_downloads: int = 3
     """Blobs that are fetched at once, by all pulls together. Default 3."""

@@ -5,7 +5,8 @@
 Under one lease: the manifest, for an index those of the platforms asked for, then
 configuration and layers at once, with the extraction of a layer as soon as it and
 those below it are there. The record of the image comes last; until then nothing is
-visible, and what fails leaves only what the next collection takes.
+visible, and what fails leaves only what the next collection takes, and where it can go
+on the next time, its begun blobs.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from itertools import count
 
 import trio
 
-from pluggd.errors import NotFound
+from pluggd.errors import NotFound, Unavailable
 from pluggd.model.image_names import parse_image_name
 from pluggd.plugin import inline
 from pluggd.services import call
@@ -154,7 +154,7 @@ class TransferService:
             ),
         )
         parse_image_name(name)
-        async with self._transfer("pull", name) as (reporter, _):
+        async with self._transfer("pull", name, resumable=True) as (reporter, _):
             work = pulling.Puller(self._backends, self._downloads, options, reporter)
             async with reporting(reporter, progress.send):
                 pulled = await work.run()
@@ -210,16 +210,18 @@ class TransferService:
 
     @asynccontextmanager
     async def _transfer(
-        self, operation: str, name: str = ""
+        self, operation: str, name: str = "", *, resumable: bool = False
     ) -> AsyncGenerator[tuple[Reporter, str]]:
         """A row in the table and a lease, for as long as the block runs.
 
-        name: of the image, where there is one; noted on the lease.
+        name: of the image, where there is one; noted on the lease. resumable: what came
+        of its blobs outlives a block that was cancelled or could not go on.
         """
         namespace = call.namespace()
         ref = f"{operation}-{time.time_ns()}-{next(self._numbers)}"
         reporter = Reporter()
         self._running[ref] = (namespace, operation, time.time_ns(), reporter)
+        unfinished = False
         try:
             if call.lease():
                 yield reporter, ref
@@ -232,6 +234,13 @@ class TransferService:
                 )
                 with call.using(lease=lease.id):
                     yield reporter, ref
+            except BaseException as error:
+                # Not what was refused, or does not fit the disk. What is no Exception is
+                # a cancellation, or a group of them.
+                stopped = isinstance(error, Unavailable)
+                stopped |= not isinstance(error, Exception)
+                unfinished = resumable and stopped
+                raise
             finally:
                 # Also when cancelled, and also while the lease was being made: what was
                 # under way then still happens, and before this. That it is gone means
@@ -241,17 +250,39 @@ class TransferService:
                     trio.CancelScope(shield=True, deadline=deadline),
                     suppress(NotFound),
                 ):
+                    if unfinished:
+                        await self._keep_unfinished(ref, operation, name)
                     await self._backends.leases.delete(id=ref)
         finally:
             del self._running[ref]
 
-    async def _forget_dead(self, operation: str, name: str) -> None:
-        """Delete the leases of earlier ones that ended with the daemon, now that what
-        they wanted is done; the image keeps what is needed of theirs."""
+    async def _keep_unfinished(self, ref: str, operation: str, name: str) -> None:
+        """Hold the begun ingests of a transfer, and nothing else that its lease holds,
+        for the next one, by a lease that this one then deletes."""
+        content, leases = self._backends.content, self._backends.leases
+        held = (await leases.list_resources(id=ref)).resources
+        begun = {
+            one.ref for one in (await content.list_statuses()).statuses if one.offset
+        }
+        kept = [one for one in held if one.type == "ingests" and one.id in begun]
+        if not kept:
+            return
+        expiry, note = self._backends.config.lease_expiry, _note(operation, name)
+        rest = await leases.create(
+            id=f"{ref}-rest", expires_in=expiry, labels={OF: note}
+        )
+        for resource in kept:
+            await leases.add_resource(id=rest.id, resource=resource)
+        # Else one who tries every minute would have a lease for each try.
+        await self._forget_dead(operation, name, but=rest.id)
+
+    async def _forget_dead(self, operation: str, name: str, but: str = "") -> None:
+        """Delete the leases of earlier ones that did not come to their end, except this
+        one: what they wanted is done, or held by it. The image keeps what is needed."""
         quoted = _note(operation, name).replace("\\", "\\\\").replace('"', '\\"')
         page = await self._backends.leases.list(filters=[f'labels."{OF}"=="{quoted}"'])
         for lease in page.leases:
-            if lease.id not in self._running:
+            if lease.id not in self._running and lease.id != but:
                 with suppress(NotFound):
                     await self._backends.leases.delete(id=lease.id)
 

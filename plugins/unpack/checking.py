@@ -61,10 +61,13 @@ class Checker:
 
     async def _has(self, digest: str) -> bool:
         if digest not in self._present:
+            content = self._backends.content
             try:
-                await self._backends.content.info(digest=digest)
+                size = (await content.info(digest=digest)).size
+                # No byte of it, but it is opened: a record is not yet a blob.
+                await content.read(digest=digest, offset=size)
                 self._present[digest] = True
-            except NotFound:
+            except (NotFound, DataLoss):
                 self._present[digest] = False
         return self._present[digest]
 
@@ -75,8 +78,8 @@ class Checker:
             return "", ""
         try:
             diff_ids = await self._reader.diff_ids(configs[0])
-        except NotFound:
-            return "", ""
+        except (NotFound, DataLoss):
+            return "", ""  # it is among the missing
         except InvalidArgument as error:
             return "", str(error)
         return chain_ids(diff_ids)[-1] if diff_ids else "", ""

@@ -40,8 +40,13 @@ class UnpackService:
 
         image = await self._backends.images.get(name=name)
         reader = Reader(self._backends.content, _platform(platform))
-        manifest = await reader.ask(lambda: reader.info.best(image.target))
-        children = await reader.ask(lambda: reader.info.children(manifest))
+        try:
+            manifest = await reader.ask(lambda: reader.info.best(image.target))
+            children = await reader.ask(lambda: reader.info.children(manifest))
+        except NotFound as error:
+            raise NotFound(
+                f'incomplete image "{name}": {error}; pull it for this platform'
+            ) from error
         config, layers = parts([child.descriptor for child in children], name)
         async with self.begin(
             config=config, layers=layers, snapshotter=snapshotter, progress=progress

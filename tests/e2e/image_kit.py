@@ -17,7 +17,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from tests.plugins.registry.registry_kit import add_entry, descriptor_of, run
+from tests.plugins.registry.registry_kit import (
+    add_entry,
+    add_zstd,
+    descriptor_of,
+    run,
+)
 from tests.plugins.tasks.kit import make_rootfs
 
 UNSTATED = (".", "layers", "layers/0", "layers/1", "layers/2")
@@ -36,7 +41,7 @@ Entry = tuple[Any, ...]
 
 def make_layout(directory: Path) -> Path:
     """`app`: a system that runs, with every kind of file, in many layers; `index`: it
-    for two platforms, the other one being `other`."""
+    for two platforms, the other one being `other`; `zstd`: it, compressed otherwise."""
     layout = directory / "layout"
     run("umoci", "init", "--layout", str(layout))
     run("umoci", "new", "--image", f"{layout}:app")
@@ -57,6 +62,7 @@ def make_layout(directory: Path) -> Path:
     file.write_text("another machine's")
     run("umoci", "insert", "--image", f"{layout}:other", str(file), "/only-there")
     _make_index(layout)
+    add_zstd(layout, "app", "zstd")
     return layout
 
 

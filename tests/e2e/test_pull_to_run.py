@@ -73,10 +73,7 @@ def registry(
     with docker_registry(tmp_path_factory.mktemp("registry")) as running:
         copy_in(layout, "app", running, "made/app:1")
         copy_in(layout, "index", running, "made/index:1", "--all")
-        copy_in(
-            *(layout, "app", running, "made/zstd:1"),
-            *("--dest-compress-format", "zstd", "--dest-compress"),
-        )
+        copy_in(layout, "zstd", running, "made/zstd:1")
         yield running
 
 
@@ -237,6 +234,8 @@ async def test_the_files_are_those_that_umoci_makes(
         assert different(tree(target), reference) == {}, "not as umoci has it"
     finally:
         await ctl.ok("images", "unmount", str(target))
+    again = await ctl("images", "unmount", str(target))
+    assert (again.returncode, b"no `images mount`" in again.stderr) == (1, True)
     await ctl.ok("images", "rm", "--sync", name)
     await empty(ctl)
 

@@ -21,10 +21,12 @@ class BlobMissing(Exception):
 
 
 class Stranger(Struct, frozen=True):
-    """Something that lies where only blobs belong. path: as `Blobs` names it."""
+    """Something that lies where only blobs belong. path: as `Blobs` names it. directory:
+    it is one, which `remove_stranger` does not remove."""
 
     path: str
     size: int
+    directory: bool = False
 
 
 class OpenBlob(Protocol):

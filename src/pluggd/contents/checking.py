@@ -10,6 +10,7 @@ without files for as long as putting bytes in place and a commit take, and those
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
@@ -41,6 +42,7 @@ _PATIENCE = 10.0
 """Seconds for which the calls at work on ingests are waited for."""
 
 _STRAY = "remove it, or check with --repair"
+_DIRECTORY = "remove it by hand; --repair leaves directories to whoever made them"
 _AGAIN = (
     "send the blob again (pull or import it), which heals it; with --repair it is served "
     "to nobody until then"
@@ -90,7 +92,7 @@ class Checker:
                     "stray",
                     stranger.path,
                     meaning="neither a blob nor an ingest has such a name",
-                    remedy=_STRAY,
+                    remedy=_remedy(directory=stranger.directory),
                     size=stranger.size,
                     repaired=repaired,
                 )
@@ -137,16 +139,17 @@ class Checker:
             known = await self._metadata.view(_known_ingests)
             for file in suspects:
                 path = self._spool.ingest_path(file)
-                size = await trio.to_thread.run_sync(_size, path)
-                if size is None or not self._is_suspect(file, known):
+                there = await trio.to_thread.run_sync(_look, path)
+                if there is None or not self._is_suspect(file, known):
                     continue
+                size, directory = there
                 repaired = repair and await trio.to_thread.run_sync(_unlink, path)
                 found.append(
                     _finding(
                         "stray",
                         path,
                         meaning="no ingest has this file",
-                        remedy=_STRAY,
+                        remedy=_remedy(directory=directory),
                         size=size,
                         repaired=repaired,
                     )
@@ -331,12 +334,17 @@ def _finding(
     )
 
 
-def _size(path: str) -> int | None:
-    """None for what is not there."""
+def _remedy(*, directory: bool) -> str:
+    return _DIRECTORY if directory else _STRAY
+
+
+def _look(path: str) -> tuple[int, bool] | None:
+    """Its size, and whether it is a directory; None for what is not there."""
     try:
-        return os.lstat(path).st_size
+        status = os.lstat(path)
     except FileNotFoundError:
         return None
+    return status.st_size, stat.S_ISDIR(status.st_mode)
 
 
 def _unlink(path: str) -> bool:

@@ -24,7 +24,7 @@ class Access(Record, frozen=True):
     plain_http: talk HTTP to the registry itself, not only to localhost. username,
     password: used instead of what the daemon knows; without a username, the password
     is an identity token. hosts_dir: a directory of hosts.toml files in place of the
-    configured one. Its text form shows no secret.
+    configured one, an absolute path of the daemon's. Its text form shows no secret.
     """
 
     plain_http: bool = False

@@ -37,7 +37,8 @@ class ImageState(Record, frozen=True):
         nobody knows what else is) or `error`, with the reason in `error`.
     required: how many blobs the manifest names, configuration and layers; 0 when
         unavailable. size: their declared bytes. present_size: of those that are here.
-    missing: the absent ones; the target itself when unavailable.
+    missing: the absent ones, and those whose bytes are gone or known to be damaged; the
+        target itself when unavailable.
     manifest: the digest of the manifest for this platform.
     chain_id: as its configuration says; "" without one here.
     unpacked: the snapshotters that have the chain, in order.

@@ -80,7 +80,8 @@ class Directories:
 
     def retire(self, number: int) -> None:
         """The snapshot is gone, durably; its bytes are for `discard`."""
-        os.rename(self.of(number), f"{self.path}/{OLD}{number}")
+        with suppress(FileNotFoundError):  # then somebody else removed them already
+            os.rename(self.of(number), f"{self.path}/{OLD}{number}")
         sync_directory(self.path)
 
     def discard(self, name: str) -> int:

@@ -196,6 +196,26 @@ async def test_a_repaired_blob_is_served_to_nobody_until_it_comes_again(
     assert await of(lambda: stores.found(deep=True)) == []
 
 
+async def test_a_directory_is_left_to_whoever_made_it(stores: Stores) -> None:
+    for place in (stores.content / "ingest" / "x", stores.blob.parent / "x"):
+        await of(place.mkdir)
+        [finding] = (await of(lambda: stores.check(repair=True)))["findings"]
+        assert (finding["path"], finding.get("repaired")) == (str(place), None)
+        assert "by hand" in finding["remedy"]
+        await of(place.rmdir)
+        assert await of(stores.found) == []
+
+
+async def test_a_snapshot_whose_directory_is_gone_can_be_removed(
+    stores: Stores,
+) -> None:
+    await of(lambda: (stores.snapshots / "2").rename(stores.content.parent / "away"))
+    assert await of(stores.found) == [("missing", NATIVE)]
+    gone = {"key": "b", "snapshotter": "native"}
+    await of(lambda: stores.client.call("snapshots.v1.remove", {**gone, "sync": True}))
+    assert await of(stores.found) == []
+
+
 async def test_one_store_can_be_checked_alone(stores: Stores) -> None:
     report = await of(lambda: stores.check(stores=["snapshot"]))
     assert report["checked"] == {"snapshots": 3}

@@ -32,10 +32,7 @@ def storage(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy_in(layout, "many", registry, "library/many:latest")
         copy_in(layout, "multi", registry, "library/multi:latest", "--all")
         copy_in(layout, "unstated", registry, "library/unstated:latest", "--all")
-        copy_in(
-            *(layout, "single", registry, "library/zstd:latest"),
-            *("--dest-compress-format", "zstd", "--dest-compress"),
-        )
+        copy_in(layout, "zstd", registry, "library/zstd:latest")
     return directory
 
 

@@ -8,6 +8,7 @@ was written by pluggd.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ import trio
 from pluggd.client import Client
 from pluggd.services.transfer import Progress, Pulled, Pushed
 from pluggd.testing import RunningDaemon
+from plugins.diff.work.zstd import ZstdCompressor
 from tests.ports import reserved_port
 
 TOOLS = ("docker-registry", "skopeo", "umoci")
@@ -128,13 +130,16 @@ def copy_in(
 ) -> None:
     """Push an image of an OCI layout with skopeo."""
     run(
-        *("skopeo", "copy", "--quiet", "--dest-tls-verify=false", *options),
+        # As it is: otherwise skopeo may take a layer that it knows to hold the same.
+        *("skopeo", "copy", "--quiet", "--preserve-digests"),
+        *("--dest-tls-verify=false", *options),
         *(f"oci:{layout}:{tag}", f"docker://{registry.host}/{name}"),
     )
 
 
 def make_images(directory: Path) -> Path:
-    """A layout by umoci: `single`, `many` (twenty layers), `multi` (an index)."""
+    """A layout by umoci: `single`, `many` (twenty layers), `multi` (an index), and
+    `zstd`, which is `single` compressed otherwise."""
     layout = directory / "layout"
     run("umoci", "init", "--layout", str(layout))
     run("umoci", "new", "--image", f"{layout}:single")
@@ -167,7 +172,29 @@ def make_images(directory: Path) -> Path:
         for entry in reversed(entries)
     ]
     add_entry(layout, "unstated", {**index, "manifests": unstated})
+    add_zstd(layout, "single", "zstd")
     return layout
+
+
+def add_zstd(layout: Path, tag: str, new: str) -> None:
+    """A further image of a layout: the same files, in layers compressed with zstd.
+
+    Done here because skopeo brings a layer that is compressed already as it is, whatever
+    --dest-compress-format says.
+    """
+    blobs = layout / "blobs/sha256"
+    manifest = json.loads(
+        (blobs / descriptor_of(layout, tag)["digest"][7:]).read_text()
+    )
+    for layer in manifest["layers"]:
+        plain = gzip.decompress((blobs / layer["digest"][7:]).read_bytes())
+        compressor = ZstdCompressor()
+        data = compressor.compress(plain) + compressor.flush()
+        layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd"
+        layer["digest"], layer["size"] = digest(data), len(data)
+        (blobs / layer["digest"][7:]).write_bytes(data)
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    add_entry(layout, new, {**manifest, "mediaType": kind})
 
 
 def _insert(image: str, file: Path, target: str) -> None:

@@ -35,10 +35,12 @@ from tests.plugins.registry.registry_kit import (
     digest,
     docker_registry,
     needs_registry,
+    pluggctl,
     pull,
     run,
     scripted,
 )
+from tests.plugins.tasks.screen import at_terminal
 
 BASIC = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
 
@@ -47,6 +49,28 @@ def htpasswd(directory: Path) -> str:
     file = directory / "htpasswd"
     file.write_text(HTPASSWD)
     return f"auth: {{htpasswd: {{realm: tests, path: {file}}}}}"
+
+
+@needs_registry
+async def test_a_person_is_asked_for_a_password(tmp_path: Path, storage: Path) -> None:
+    with (
+        docker_registry(storage, htpasswd(tmp_path)) as registry,
+        trio.fail_after(60),
+    ):
+        name = f"{registry.host}/library/single:latest"
+        async with running_daemon(tmp_path / "daemon") as daemon:
+            command = pluggctl(daemon, "images", "pull", "-u", USER, name)
+            async with at_terminal(command) as screen:
+                await screen.shows(f"Password of {USER}: ")
+                screen.type("\x04")  # the end of what there is to type
+                assert await screen.ends() == 2
+                assert "no password was given" in screen.seen
+                assert "Traceback" not in screen.seen
+            async with at_terminal(command) as screen:
+                await screen.shows(f"Password of {USER}: ")
+                screen.type(f"{PASSWORD}\r")
+                assert await screen.ends() == 0
+                assert PASSWORD not in screen.seen
 
 
 @needs_registry
@@ -95,7 +119,7 @@ async def test_basic_from_every_place_where_credentials_are_found(
         nowhere = {"docker_config": ""}
         with pytest.raises(Unauthenticated, match="there are no credentials for it"):
             await pulled(nowhere)
-        with pytest.raises(Unauthenticated, match="answered 401"):
+        with pytest.raises(Unauthenticated, match="401: it does not accept this login"):
             await pulled(nowhere, username=USER, password="wrong")
         await pulled(nowhere, username=USER, password=PASSWORD)
         await pulled({"docker_config": "", "logins": logins})

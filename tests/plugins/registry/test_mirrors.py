@@ -7,13 +7,22 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from pluggd.client import Client
-from pluggd.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
+from pluggd.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
+from pluggd.model.record import convert
 from pluggd.testing import running_daemon
+from plugins.registry.config import Config
 from tests.plugins.registry.registry_kit import (
     Answer,
     Asked,
@@ -22,6 +31,7 @@ from tests.plugins.registry.registry_kit import (
     descriptor_of,
     docker_registry,
     needs_registry,
+    pluggctl,
     pull,
     push,
     run,
@@ -82,6 +92,10 @@ async def test_a_certificate_is_verified_with_the_ca_of_hosts_toml(
         name = f"{registry.host}/library/single:latest"
         own = f'server = "https://{registry.host}"\n'
         async with connected(tmp_path) as client:
+            with pytest.raises(
+                Unavailable, match=r"answered 400.*name it with https://"
+            ):
+                await pull(client, name)
             hosts(tmp_path, registry.host, own)
             with pytest.raises(Unavailable, match="certificate verify failed"):
                 await pull(client, name)
@@ -186,3 +200,39 @@ async def test_a_push_brings_every_byte_to_an_empty_registry(
             *(f"docker://{empty.host}/a/b:c", f"oci:{out}:c"),
         )
         assert descriptor_of(out, "c")["digest"] == wanted
+
+
+async def test_a_directory_of_hosts_is_an_absolute_one_that_is_there(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{registry.host}/library/single:latest"
+    mirror = "localhost:1/library/single:latest"
+    hosts(tmp_path, "localhost:1", f'[host."http://{registry.host}"]\n')
+    async with (
+        running_daemon(tmp_path / "daemon") as daemon,
+        daemon.client(namespace="default") as client,
+    ):
+        with pytest.raises(
+            InvalidArgument, match=r"hosts_dir.*must be an absolute path"
+        ):
+            await pull(client, name, hosts_dir="hosts.d")
+        with pytest.raises(InvalidArgument, match="the daemon sees no such directory"):
+            await pull(client, name, hosts_dir=str(tmp_path / "hosts"))
+        # The caller's own, wherever the daemon was started.
+        monkeypatch.chdir(tmp_path)
+        command = pluggctl(daemon, "images", "pull", "--hosts-dir", "hosts.d", mirror)
+        done = await trio.run_process(command, check=False, capture_stderr=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hosts_dir": "hosts.d"},
+        {"docker_config": "config.json"},
+        {"logins": {"registry.example": {"secret_file": "secret"}}},
+    ],
+)
+def test_a_path_that_starts_anywhere_is_a_mistake(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match="must be an absolute path"):
+        convert(options, Config)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,8 +27,10 @@ from tests.plugins.registry.registry_kit import (
     Registry,
     descriptor_of,
     needs_registry,
+    pluggctl,
     pull,
 )
+from tests.plugins.tasks.screen import at_terminal
 
 pytestmark = [needs_registry, pytest.mark.slow]
 
@@ -166,8 +169,11 @@ async def test_a_layer_may_be_compressed_with_zstd(
     tmp_path: Path, registry: Registry
 ) -> None:
     async with connected(tmp_path) as client:
-        pulled = await pull(client, f"{registry.host}/library/zstd:latest")
-        assert pulled.events("layer-")[-1] == "done"
+        name = f"{registry.host}/library/zstd:latest"
+        pulled = await pull(client, name, unpack=True, snapshotter="native")
+        assert pulled.events("layer-")[-1] == "extracted"
+        manifest = await client.content.read(digest=pulled.result.image.target.digest)
+        assert b"tar+zstd" in manifest.data
 
 
 async def test_a_digest_names_the_same_image(
@@ -227,3 +233,20 @@ async def test_an_image_is_unpacked_while_it_comes(
             snapshotter="native", key=snapshot.chain_id
         )
         assert found.kind == "committed"
+
+
+async def test_bars_fit_the_terminal_while_they_change(
+    tmp_path: Path, registry: Registry
+) -> None:
+    """What has left the screen at the top cannot be drawn anew, and would pile up."""
+    rows = 10
+    name = f"{registry.host}/library/many:latest"
+    with trio.fail_after(60):
+        async with running_daemon(tmp_path / "daemon") as daemon:
+            command = pluggctl(daemon, "images", "pull", "--no-unpack", name)
+            async with at_terminal(command, rows=rows) as screen:
+                assert await screen.ends() == 0
+    *frames, last = re.split(r"(?:\r?\x1b\[2K|\x1b\[1A)+", screen.seen)
+    assert max(frame.count("\n") for frame in frames) < rows
+    assert len(re.findall(r"layer-sha256:\S+ +(?:done|exists)", last)) == 20
+    assert "elapsed: " in last

@@ -154,3 +154,55 @@ async def test_who_waits_for_a_download_takes_it_over_when_it_is_cancelled(
             assert blobs.count(image.layer_path) == 2
             assert (await one.images.list()).images == []
             assert len((await two.images.list()).images) == 1
+
+
+@pytest.mark.parametrize("end", ["given up", "cancelled"])
+async def test_what_came_of_a_pull_that_did_not_end_is_kept_for_the_next(
+    tmp_path: Path, end: str
+) -> None:
+    """Also through collections; of several tries, there is one lease; a success lets go."""
+    image = SmallImage(layer=bytes(range(256)) * 4000)
+    broken, hangs = True, trio.Event()
+
+    async def answer(asked: Asked) -> Answer:
+        found = image.answer(asked)
+        if asked.target == image.layer_path and broken:
+            if "range" in asked.headers:
+                hangs.set()
+                await trio.sleep_forever()
+            found.stop = 600_000
+        return found
+
+    attempts = 1 if end == "given up" else 5
+    options = {"pluggd.resolver.v1.registry": {"attempts": attempts}}
+    with trio.fail_after(120):
+        async with (
+            scripted(answer) as server,
+            running_daemon(tmp_path, {"plugins": options}) as daemon,
+            daemon.client(namespace="ns") as client,
+        ):
+            name = f"{server.host}/library/x:latest"
+            if end == "given up":
+                with pytest.raises(Unavailable, match="broke off"):
+                    await pull(client, name)
+            else:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(pull, client, name)
+                    await hangs.wait()
+                    nursery.cancel_scope.cancel()
+                while (await client.transfer.status()).transfers:
+                    await trio.lowlevel.checkpoint()
+            await client.gc.run(wait=True)
+            (left,) = (await client.content.list_statuses()).statuses
+            assert left.offset == 600_000
+            (lease,) = (await client.leases.list()).leases
+            held = (await client.leases.list_resources(id=lease.id)).resources
+            assert [(one.type, one.id) for one in held] == [("ingests", left.ref)]
+            assert (await client.content.list()).infos == []
+            broken = False
+            assert (await pull(client, name)).result.downloaded
+            layer = [one for one in server.asked if one.target == image.layer_path]
+            assert len(layer) == (2 if end == "given up" else 3)
+            assert layer[-1].headers["range"] == "bytes=600000-"
+            assert (await client.leases.list()).leases == []
+            assert (await client.content.list_statuses()).statuses == []

@@ -66,8 +66,11 @@ async def at_terminal(
     master, slave = pty.openpty()
     size = struct.pack("4H", rows, columns, 0, 0)
     fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
+    # These, which pytest sets, would stand for the size of this terminal.
+    unset = ("COLUMNS", "LINES")
     process = await trio.lowlevel.open_process(
         command,
+        env={key: value for key, value in os.environ.items() if key not in unset},
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -68,6 +68,21 @@ async def test_run_of_what_cannot_start_takes_everything_back(ctl: Ctl) -> None:
     assert (await ctl("containers", "ls", "-q")).stdout == b""
 
 
+async def test_an_id_that_is_taken_is_named_with_the_ways_out(ctl: Ctl) -> None:
+    id_ = ctl.id("taken")
+    run = ("run", "-d", "--rootfs", ctl.rootfs, id_, "true")
+    assert (await ctl(*run)).returncode == 0
+    again = await ctl(*run)
+    assert again.returncode == 5
+    assert f'container "{id_}": already exists'.encode() in again.stderr
+    assert b"pluggctl tasks start ID" in again.stderr
+    task = await ctl("tasks", "start", id_)
+    assert (task.returncode, b"`pluggctl tasks rm`" in task.stderr) == (5, True)
+    # An image that is not here is not pulled for nothing.
+    args = ("127.0.0.1:1/no/such:image", id_)
+    assert b"pulling" not in (await ctl("run", "-d", *args)).stderr
+
+
 async def test_run_passes_stdin_and_its_end(ctl: Ctl) -> None:
     large = os.urandom(3 << 20)
     args = ("run", "--rm", "-i", "--rootfs", ctl.rootfs, ctl.id("in"))
@@ -109,7 +124,10 @@ async def test_run_from_an_image(ctl: Ctl, kit: Kit, tmp_path: Path) -> None:
     assert (await ctl("images", "rm", "--sync", IMAGE)).returncode == 0
     assert (await ctl("tasks", "exec", kept, "id", "-u")).stdout == b"1000\n"
     assert (await ctl("snapshots", "ls")).stdout.count(b"\n") == 3
-    refused = await ctl("containers", "rm", kept)
+    other = ctl.id("other")
+    assert (await ctl("containers", "create", other)).returncode == 0
+    refused = await ctl("containers", "rm", kept, other)
+    assert (refused.returncode, refused.stdout.decode()) == (1, f"{other}\n")
     assert b"has a task, which is running" in refused.stderr
     assert (await ctl("tasks", "kill", kept)).returncode == 0
     assert (await ctl("tasks", "wait", kept)).stdout == b"137\n"

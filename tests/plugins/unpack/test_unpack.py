@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from pluggd.errors import (
+    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -23,7 +24,6 @@ from pluggd.errors import (
 from pluggd.model import oci
 from pluggd.services.images import Image
 from pluggd.testing.images import Layout
-from plugins.unpack.unpacking import Nowhere
 from tests.plugins.unpack.unpack_setup import (
     NAME,
     Stand,
@@ -321,13 +321,23 @@ async def test_what_is_missing_is_named(stand: Stand) -> None:
     assert await stand.leftovers() == []
 
 
+async def test_an_image_without_its_manifest_says_what_to_do(stand: Stand) -> None:
+    layout, target, _ = made()
+    await stand.load(layout, target)
+    await stand.content.delete(digest=target["digest"])
+    with pytest.raises(
+        NotFound, match=r'incomplete image ".*pull it for this platform'
+    ):
+        await stand.run("native")
+
+
 async def test_a_cancelled_unpack_leaves_nothing_behind(stand: Stand) -> None:
     layout = Layout()
     target = layout.add_image([{"zeros": bytes(64 << 20)}])
     await stand.load(layout, target)
 
     async def unpack() -> None:
-        await stand.unpack.image(name=NAME, snapshotter="native", progress=Nowhere())
+        await stand.run("native")
         pytest.fail("it came to its end before it was cancelled")
 
     async with trio.open_nursery() as nursery:
@@ -395,6 +405,28 @@ async def test_check_tells_what_is_here_and_where_it_is_unpacked(
     assert [one.digest for one in state.missing] == [target["digest"]]
     with pytest.raises(NotFound):
         await stand.unpack.check(names=["nope"])
+
+
+async def test_check_takes_what_cannot_be_read_for_missing(
+    stand: Stand, tmp_path: Path
+) -> None:
+    layout, target, chain = made()
+    config, layers = parts(layout, target)
+    await stand.load(layout, target)
+    blobs = tmp_path / "daemon/root/pluggd.content.v1.local/blobs/sha256"
+    (blobs / layers[0].digest[7:]).unlink()
+    (state,) = (await stand.unpack.check()).images
+    assert (state.status, state.chain_id) == ("incomplete", chain[-1])
+    assert [one.digest for one in state.missing] == [layers[0].digest]
+
+    broken = blobs / config.digest[7:]
+    broken.chmod(0o644)
+    broken.write_bytes(b"?" * config.size)
+    with pytest.raises(DataLoss):
+        await stand.content.verify(digest=config.digest)
+    (state,) = (await stand.unpack.check()).images
+    assert (state.status, state.chain_id) == ("incomplete", "")
+    assert [one.digest for one in state.missing] == [config.digest, layers[0].digest]
 
 
 async def test_check_shows_what_is_wrong_with_an_image(stand: Stand) -> None:

@@ -13,7 +13,7 @@ import click
 from pluggd.cli.ctl.app import App, Fields, Group, pass_app
 from pluggd.cli.ctl.args import CONTAINERS, IMAGES, pairs
 from pluggd.cli.ctl.output import clean, json_document, labels, out, table
-from pluggd.cli.ctl.removal import MISSING_OK, remove_each
+from pluggd.cli.ctl.removal import MISSING_OK, remove_all
 from pluggd.client.plain import map_in
 from pluggd.errors import (
     FailedPrecondition,
@@ -145,20 +145,11 @@ def rm(
     app: App, force: bool, keep_snapshot: bool, ids: tuple[str, ...], missing_ok: bool
 ) -> None:
     """Remove container records, with their snapshots. One that has a task stays."""
-    snapshots: dict[str, Fields] = {}
-    for id_ in ids:
+
+    def remove(id_: str, _last: bool) -> None:
         _refuse_task(app, id_, force)
-        with suppress(NotFound):
-            record = app.call("containers.v1.get", {"id": id_})
-            snapshots[id_] = map_in(record, "container")
-    remove_each(
-        app,
-        ids,
-        "containers.v1.delete",
-        "id",
-        missing_ok=missing_ok,
-    )
-    for container in snapshots.values():
+        container = map_in(app.call("containers.v1.get", {"id": id_}), "container")
+        app.call("containers.v1.delete", {"id": id_})
         if container.get("snapshot_key") and not keep_snapshot:
             request = {
                 "key": container["snapshot_key"],
@@ -166,6 +157,8 @@ def rm(
             }
             with suppress(NotFound, NotImplemented_, InvalidArgument):
                 app.call("snapshots.v1.remove", request)
+
+    remove_all(app, ids, remove, missing_ok=missing_ok)
 
 
 def _refuse_task(app: App, id_: str, force: bool) -> None:

@@ -39,6 +39,8 @@ def hint(error: PluggdError) -> str:
         )
     if error.code == "not_found":
         return _where(error.message)
+    if error.code == "already_exists":
+        return _again(error.message)
     return ""
 
 
@@ -57,5 +59,18 @@ def _where(message: str) -> str:
         return (
             "Names belong to a namespace: `pluggctl namespaces ls` shows them, "
             "-n chooses one."
+        )
+    return ""
+
+
+def _again(message: str) -> str:
+    if message.startswith("container "):
+        return (
+            "Run it again with: pluggctl tasks start ID; or remove it, with its task: "
+            "pluggctl containers rm --force ID"
+        )
+    if message.startswith("task "):
+        return (
+            "Once it has stopped, `pluggctl tasks rm` removes it; its container stays."
         )
     return ""

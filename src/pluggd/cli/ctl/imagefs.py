@@ -135,8 +135,18 @@ def mount(
 @pass_app
 def unmount(app: App, targets: tuple[str, ...], lazy: bool, keep: bool) -> None:
     """Unmount what `images mount` mounted, and remove its snapshot."""
+    from pluggd.errors import NotFound
     from pluggd.mount import unmount as unmount_at
 
+    for target in targets:
+        # Before any is unmounted: what somebody else mounted is not ours to take away.
+        try:
+            app.call("leases.v1.list_resources", {"id": os.path.realpath(target)})
+        except NotFound:
+            raise click.ClickException(
+                f"no `images mount` of namespace {app.namespace} is at {target}; "
+                "other mounts are umount's, other namespaces those of -n"
+            ) from None
     for target in targets:
         unmount_at(target, recursive=True, lazy=lazy)
         if not keep:

@@ -3,7 +3,9 @@
 """How a pull looks: bars on a terminal, plain lines elsewhere.
 
 One line for each blob, and a last one with the time, the bytes that came over the
-network and their rate. In a pipe a line is written when something is over, so that a
+network and their rate. Where there are more blobs than the terminal has rows, those that
+move are shown, and at the end all: what has scrolled out at the top cannot be drawn anew,
+and each frame would stay there. In a pipe a line is written when something is over, so that a
 log of it can be read.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pluggd.cli.ctl.output import clean, out, size
@@ -30,6 +33,7 @@ SIZES = 20
 
 _OVER = frozenset({"resolved", "done", "exists", "extracted", "saved", "pushed"})
 _MOVED = frozenset({"downloading", "uploading"})
+_WAITING = frozenset({"waiting"})
 
 
 class PullView:
@@ -42,6 +46,7 @@ class PullView:
         self._live: Live | None = None
         self._began = time.monotonic()
         self._ended: tuple[float, int] | None = None
+        self._last_frame = False
 
     def __enter__(self) -> PullView:
         if self._enabled and sys.stdout.isatty():
@@ -51,8 +56,9 @@ class PullView:
 
     def __exit__(self, error: object, *_: object) -> None:
         if self._live is not None:
-            self._live.refresh()
-            self._live.stop()
+            self._live.stop()  # which takes the last frame away
+            self._last_frame = True
+            self._live.console.print(self, no_wrap=True, overflow="crop")
         elif self._enabled and error is None:
             out(self.total())
 
@@ -94,14 +100,36 @@ class PullView:
     def __rich__(self) -> Text:
         from rich.text import Text
 
-        columns = shutil.get_terminal_size().columns
+        columns, rows = shutil.get_terminal_size()
         longest = max((len(clean(name)) for name in self._items), default=0)
         bar = min(BAR, max(10, columns - longest - EVENT - SIZES - 6))
         room = max(20, min(longest, columns - bar - EVENT - SIZES - 6))
+        # The total below them, and a row for the cursor that rich needs when it stops.
+        shown, rest = self._fitting(rows - 2)
         lines = [
-            self._line(name, item, room, bar) for name, item in self._items.items()
+            self._line(name, item, room, bar)
+            for name, item in self._items.items()
+            if name in shown
         ]
-        return Text("\n".join([*lines, self.total()]), no_wrap=True, overflow="crop")
+        return Text(
+            "\n".join([*lines, *rest, self.total()]), no_wrap=True, overflow="crop"
+        )
+
+    def _fitting(self, rows: int) -> tuple[set[str], list[str]]:
+        """The names of the lines to show, and a line about the rest where there is one.
+
+        Those that move come before those that wait, and these before those that are over.
+        """
+        if self._last_frame or len(self._items) <= rows:
+            return set(self._items), []
+        events = {name: item.get("event", "") for name, item in self._items.items()}
+        ranked = sorted(
+            events, key=lambda name: (events[name] in _OVER, events[name] in _WAITING)
+        )
+        shown, hidden = ranked[: max(0, rows - 1)], ranked[max(0, rows - 1) :]
+        counts = Counter(events[name] for name in hidden)
+        told = ", ".join(f"{count} {clean(event)}" for event, count in counts.items())
+        return set(shown), [f"and {len(hidden)} more: {told}"]
 
     def _line(self, name: str, item: dict[str, Any], room: int, bar: int) -> str:
         event = clean(item.get("event", ""))
@@ -125,5 +153,5 @@ def _live(view: PullView) -> Live:
         console=Console(file=sys.stdout, highlight=False),
         get_renderable=view.__rich__,
         refresh_per_second=10,
-        vertical_overflow="visible",
+        transient=True,
     )

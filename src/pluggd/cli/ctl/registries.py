@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -49,7 +50,8 @@ def _run(app: App, method: str, arguments: Fields, access: Mapping[str, Any]) ->
         "plain_http": access["plain_http"],
         "username": username,
         "password": password,
-        "hosts_dir": access["hosts_dir"],
+        # Of our directory, not of the daemon's.
+        "hosts_dir": access["hosts_dir"] and os.path.abspath(access["hosts_dir"]),
     }
     with (
         PullView(enabled=not app.json and not access["quiet"]) as view,
@@ -73,5 +75,8 @@ def _credentials(user: str) -> tuple[str, str]:
                 "--user without a password asks for it on a terminal, and stdin is none; "
                 "write USER:PASSWORD"
             )
-        password = getpass.getpass(f"Password of {username}: ")
+        try:
+            password = getpass.getpass(f"Password of {username}: ")
+        except EOFError:
+            raise click.UsageError("no password was given") from None
     return username, password

@@ -8,7 +8,7 @@ here it is an error everywhere, unless --missing-ok says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -32,11 +32,31 @@ def remove_each(
     sync: bool = False,
     more: Mapping[str, Any] = {},
 ) -> None:
-    """Remove each by `method {key: name}` and say so; raises the last error, after
-    telling the others.
+    """Remove each by `method {key: name}`, as `remove_all` does.
 
     sync: one collection, with the last of them, however many there are. more: further
     arguments of the method.
+    """
+
+    def remove(name: str, last: bool) -> None:
+        asked = {key: name, **more}
+        app.call(method, {**asked, "sync": True} if last else asked)
+
+    remove_all(app, names, remove, missing_ok=missing_ok, sync=sync)
+
+
+def remove_all(
+    app: App,
+    names: Sequence[str],
+    remove: Callable[[str, bool], None],
+    *,
+    missing_ok: bool,
+    sync: bool = False,
+) -> None:
+    """Remove each and say so; raises the last error, after telling the others.
+
+    remove: is given a name, and whether a collection is to follow it; raises NotFound
+    for what is not there.
     """
     removed: list[str] = []
     failures: list[PluggdError] = []
@@ -44,8 +64,7 @@ def remove_each(
     for number, name in enumerate(names):
         last = sync and number == len(names) - 1
         try:
-            asked = {key: name, **more}
-            app.call(method, {**asked, "sync": True} if last else asked)
+            remove(name, last)
             collected = last
         except NotFound as error:
             if not missing_ok:

@@ -77,7 +77,8 @@ class Root(LazyGroup):
     envvar="PLUGGD_ADDRESS",
     default="",
     metavar="SOCKET",
-    type=click.Path(),
+    # Not looked at here: what connecting says comes with what to do about it.
+    type=click.Path(readable=False),
     help="The daemon's socket. [env PLUGGD_ADDRESS; default: where `pluggd run` of "
     "this user listens]",
 )

@@ -25,7 +25,7 @@ from pluggd.cli.ctl.progress import Progress
 from pluggd.cli.ctl.runoptions import container_options, spec_options
 from pluggd.cli.ctl.terminal import window
 from pluggd.client.plain import map_in
-from pluggd.errors import NotFound, PluggdError
+from pluggd.errors import AlreadyExists, NotFound, PluggdError
 
 RUNTIME = "io.containerd.runc.v2"
 """Whatever runs containers here; the name that other clients of the record know."""
@@ -88,6 +88,7 @@ def run(
         "labels": pairs(label),
         "runtime": {"name": runtime},
     }
+    refuse_taken(app, id_)
     # Where nothing can run, say so now and not when everything was fetched for it.
     with suppress(NotFound):
         app.call("tasks.v1.get", {"id": id_})
@@ -121,6 +122,14 @@ def run(
             made.pop_all()
             code = 0
     raise click.exceptions.Exit(code)
+
+
+def refuse_taken(app: App, id: str) -> None:
+    """Raises AlreadyExists for a container that is there, before anything is made that
+    has its name; of a snapshot the user may not know."""
+    with suppress(NotFound):
+        app.call("containers.v1.get", {"id": id})
+        raise AlreadyExists(f'container "{id}": already exists')
 
 
 def talk(
