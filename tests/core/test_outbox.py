@@ -17,6 +17,7 @@ def drain(outbox: Outbox, step: int) -> bytes:
     while outbox.size:
         buffers, _ = outbox.peek()
         some = b"".join(buffers)[:step]
+        assert some
         whole = len(some) == sum(len(data) for data in buffers)
         assert outbox.sent(len(some)) is whole
         got += some
