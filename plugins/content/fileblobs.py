@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import trio
 import trio.from_thread
 
 from pluggd.contents.blobs import BlobMissing, Stranger
 from pluggd.contents.files import disk_error, failing_as, hash_descriptor
-from pluggd.errors import DataLoss, PluggdError
+from pluggd.errors import DataLoss
 from pluggd.model.digests import split_digest
 from pluggd.services.fsck import Problem
 from plugins.content.disk import Disk
@@ -113,16 +114,10 @@ class FileBlobs:
     async def size(self, digest: str) -> int | None:
         return self._disk.blob_size(digest)
 
-    async def put(self, digest: str, data: bytes) -> None:
-        def work() -> None:
-            file = self._disk.write_once(data)
-            try:
-                self._disk.publish(file, digest)
-            except PluggdError:
-                self._disk.remove_ingest(file)
-                raise
-
-        await trio.to_thread.run_sync(work)
+    async def put(self, digest: str, data: bytes, *, known: bool) -> None:
+        await trio.to_thread.run_sync(
+            partial(self._disk.put, digest, data, known=known)
+        )
 
     async def publish(self, digest: str, file: str, size: int) -> bool:
         await trio.to_thread.run_sync(self._disk.publish, file, digest)
