@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-Buffers = list[bytes | memoryview]
+Buffers = Sequence[bytes | memoryview]
 Piece = tuple[Buffers, tuple[int, ...]]
 
 
