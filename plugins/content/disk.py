@@ -5,8 +5,9 @@
     <root>/blobs/<algorithm>/<hex>   a blob, mode 0444
     <root>/ingest/<name>             the bytes of an unfinished ingest, mode 0600
 
-Everything here blocks and runs in a thread; nothing here knows records. A blob gets
-in place by write, fdatasync, rename, fsync of the directory.
+Everything here blocks and runs in a thread; nothing here knows records. An ingest's
+file gets in place by fdatasync, rename, fsync of the directory; bytes from memory by write,
+rename, and then the two syncs, which are one commit of the file system's journal.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pluggd.contents.files import failing_as, sync_directory, unlink
+from pluggd.contents.files import failing_as, sync_directory, unlink, write_new
 from pluggd.contents.spool import Spool
+from pluggd.errors import PluggdError
 from pluggd.model.digests import HEX_LENGTH, split_digest
 
 _hex = re.compile("[0-9a-f]+")
@@ -51,6 +53,39 @@ class Disk(Spool):
             except OSError:
                 os.unlink(path)
                 raise
+
+    def put(self, digest: str, data: bytes, *, known: bool) -> None:
+        """Put bytes in place as a blob, durably; on failure they are gone.
+
+        A loss of power before the syncs may leave a file under the digest whose bytes are
+        not there. Nobody takes it for the blob as long as no record names it. known:
+        one does, since what was there is missing or bad; then the bytes are synced
+        before they get its name, so that the record never names less than it did.
+        """
+        file = self.ingest_path(self.new_file())
+        path = self.blob_path(digest)
+        fd = write_new(file, data)
+        try:
+            with failing_as(f"put {path} in place"):
+                os.fchmod(fd, 0o444)
+                if known:
+                    os.fdatasync(fd)
+                os.rename(file, path)
+                file = path
+                if not known:
+                    os.fdatasync(fd)
+                sync_directory(os.path.dirname(path))
+        except PluggdError as error:
+            # A sync that failed is final: the next may report success for bytes that
+            # the kernel has thrown away.
+            try:
+                os.unlink(file)
+            except OSError as second:
+                reason = os.strerror(second.errno or 0).lower()
+                error.add_note(f"and {file} cannot be removed: {reason}")
+            raise
+        finally:
+            os.close(fd)
 
     def withdraw(self, digest: str, file: str) -> None:
         """Undo `publish` for a blob that could not be recorded."""

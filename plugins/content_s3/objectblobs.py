@@ -47,7 +47,7 @@ class ObjectBlobs:
         except Missing:
             return None
 
-    async def put(self, digest: str, data: bytes) -> None:
+    async def put(self, digest: str, data: bytes, *, known: bool) -> None:
         await self._identity.check()
         await self._bucket.put(key_of(digest), data)
 

@@ -49,6 +49,11 @@ class Tick(Record, frozen=True):
     n: int = 0
 
 
+class Part(Record, frozen=True):
+    at: int = 0
+    data: bytes = b""
+
+
 class OpenedFile(Record, frozen=True):
     name: str
     fd: Fd
@@ -61,6 +66,11 @@ class Who(Record, frozen=True):
     pid: int = -1
     request: str = ""
     traceparent: str = ""
+
+
+def pattern(size: int) -> bytes:
+    """Bytes of which each part looks different."""
+    return b"".join(n.to_bytes(4, "big") for n in range(size // 4 + 1))[:size]
 
 
 class Toy(Protocol):
@@ -100,6 +110,12 @@ class Toy(Protocol):
 
     @rpc(namespaced=False, waits=True)
     async def ticks(self, *, count: int, out: Send[Encoded[Tick]]) -> None: ...
+
+    @rpc(result="part", namespaced=False)
+    async def part(self, *, at: int, size: int) -> Part: ...
+
+    @rpc(namespaced=False)
+    async def parts(self, *, size: int, out: Send[bytes]) -> None: ...
 
     @rpc(result="sent", namespaced=False)
     async def fetch(self, *, size: int, out: Send[bytes]) -> int: ...
@@ -195,6 +211,12 @@ class ToyService:
     @inline
     def blob(self, *, size: int) -> bytes:
         return bytes(size)
+
+    async def part(self, *, at: int, size: int) -> Part:
+        return Part(at=at, data=pattern(size))
+
+    async def parts(self, *, size: int, out: Send[bytes]) -> None:
+        await out.send(pattern(size))
 
     async def ticks(self, *, count: int, out: Send[Encoded[Tick]]) -> None:
         for n in range(count):

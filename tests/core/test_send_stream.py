@@ -38,8 +38,8 @@ class FakeLine:
         self.behind = False
         self._lot.unpark_all()
 
-    def send(self, data: bytes) -> None:
-        self.sent.append(data)
+    def send(self, data: bytes, tail: bytes | memoryview = b"") -> None:
+        self.sent.append(data + tail)
 
     def items(self) -> list[Any]:
         messages = Decoder(Limits()).feed(b"".join(self.sent))

@@ -20,6 +20,7 @@ from pluggd.core.access import AccessConfig, AccessRule
 from pluggd.core.dispatch import Dispatcher
 from pluggd.errors import Unavailable
 from pluggd.wire.encoder import (
+    LARGE,
     encode_credit,
     encode_fds,
     encode_notification,
@@ -28,7 +29,7 @@ from pluggd.wire.encoder import (
 )
 from pluggd.wire.limits import Limits
 from pluggd.wire.messages import Notification, Response
-from tests.core.server_kit import TOY, Form, Running, open_fds, running
+from tests.core.server_kit import TOY, Form, Running, open_fds, pattern, running
 
 FORMS: list[Form] = ["epoll", "streams"]
 
@@ -474,6 +475,42 @@ async def test_a_slow_reader_costs_a_bounded_queue(form: Form, tmp_path: Path) -
         for msgid in range(200):
             response = await slow.response()
             assert (response.msgid, response.error) == (msgid, None)
+
+
+@pytest.mark.parametrize("size", [0, 1, LARGE - 1, LARGE, 65535, 65536, 3_000_000])
+async def test_bytes_of_any_size_arrive_as_they_are(
+    form: Form, tmp_path: Path, size: int
+) -> None:
+    """Many of them are sent as they lie, behind a header made by hand."""
+    async with running(form, tmp_path) as server:
+        client = await server.connect()
+        wanted = {"at": 7, "data": pattern(size)} if size else {"at": 7}
+        assert await client.result("toy.v1.part", at=7, size=size) == {"part": wanted}
+        await client.send(client.request("toy.v1.parts", {"size": size}))
+        got: list[bytes] = []
+        while isinstance(message := await client.message(), Notification):
+            got.append(message.params[1])
+        assert b"".join(got) == pattern(size)
+
+
+async def test_large_answers_keep_their_places_among_small_ones(
+    form: Form, tmp_path: Path
+) -> None:
+    limits = Limits(queued=256 * 1024)
+    async with running(form, tmp_path, limits=limits) as server:
+        slow = await server.connect()
+        parts: list[bytes] = []
+        for _ in range(20):
+            parts.append(slow.request("toy.v1.part", {"at": 1, "size": 300_000}))
+            parts.append(slow.request("toy.v1.get", {"name": "p"}))
+        await slow.send(b"".join(parts))
+        other = await server.connect()
+        await other.result("toy.v1.get", name="p")
+        got = [await slow.response() for _ in range(40)]
+        assert sorted(response.msgid for response in got) == list(range(40))
+        assert all(response.error is None for response in got)
+        large = [r.result["part"]["data"] for r in got if "part" in r.result]
+        assert large == [pattern(300_000)] * 20
 
 
 async def test_a_stream_to_a_slow_reader_waits(form: Form, tmp_path: Path) -> None:

@@ -73,9 +73,13 @@ class Blobs(Protocol):
         """Bytes that are in place; None for none at all."""
         ...
 
-    async def put(self, digest: str, data: bytes) -> None:
+    async def put(self, digest: str, data: bytes, *, known: bool) -> None:
         """Put bytes in place, durably. When it raises, nothing is in place, or what was
-        there before."""
+        there before.
+
+        known: whether a record names the digest. If none does, nobody takes what lies
+        there for the blob, and a loss of power may leave anything.
+        """
         ...
 
     async def publish(self, digest: str, file: str, size: int) -> bool:

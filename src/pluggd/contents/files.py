@@ -71,6 +71,21 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
         offset += count
 
 
+def write_new(path: str, data: bytes) -> int:
+    """A new file with these bytes, mode 0444, not synced; its descriptor. On failure
+    there is none."""
+    with failing_as(f"write {len(data)} bytes to {path}"):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o444)
+        try:
+            write_all(fd, data, 0)
+        except OSError:
+            os.close(fd)
+            os.unlink(path)
+            raise
+    return fd
+
+
 def unlink(path: str) -> int:
     """Bytes freed; 0 when there is no such file."""
     try:

@@ -68,7 +68,8 @@ class Placer:
         async with self._guards.holding([digest]):
             fresh = not await self._is_in_place(digest, len(data))
             if fresh:
-                await self._blobs.put(digest, data)
+                known = not self._is_unknown(digest)
+                await self._blobs.put(digest, data, known=known)
             with trio.CancelScope(shield=True):
                 try:
                     info = await self._record(

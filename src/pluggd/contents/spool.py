@@ -13,6 +13,7 @@ success the next time, so the file is removed and its bytes have to be sent agai
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 
 from pluggd.contents.files import (
@@ -35,7 +36,7 @@ class Spool:
         self._root = str(root)
         self._ingest = str(root / "ingest")
         self._temporary = f"new-{os.getpid()}-{os.urandom(6).hex()}-"
-        self._count = 0
+        self._numbers = count(1)
         self.poisoned: set[str] = set()
 
     def prepare(self) -> None:
@@ -102,23 +103,9 @@ class Spool:
                 f"{problem}; send the bytes again from offset 0"
             ) from error
 
-    def write_once(self, data: bytes) -> str:
-        """A new file with these bytes, durable; its name for `publish`."""
-        self._count += 1
-        file = f"{self._temporary}{self._count}"
-        path = self.ingest_path(file)
-        with failing_as(f"write {len(data)} bytes to {path}"):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            fd = os.open(path, flags, 0o444)
-            try:
-                write_all(fd, data, 0)
-                os.fdatasync(fd)
-            except OSError:
-                os.unlink(path)
-                raise
-            finally:
-                os.close(fd)
-        return file
+    def new_file(self) -> str:
+        """The name of a file for a blob that comes in one piece, used once."""
+        return f"{self._temporary}{next(self._numbers)}"
 
     def remove_ingest(self, file: str) -> int:
         """Bytes freed; 0 when there is no such file."""

@@ -26,7 +26,7 @@ from pluggd.model.record import Encoded, encode
 from pluggd.services.call import Call, current_call
 from pluggd.services.rpc import Batch, Unfinished
 from pluggd.services.schema import Stream
-from pluggd.wire.encoder import encode_credit, encode_item
+from pluggd.wire.encoder import LARGE, bytes_header, encode_credit, encode_item
 
 MAX_CREDIT = 2**31
 
@@ -46,7 +46,10 @@ class Line(Protocol):
         """Wait until it is not."""
         ...
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes, tail: bytes | memoryview = b"") -> None:
+        """Send a message. tail: the last bytes of it, where they are many: they are not
+        copied and must not change."""
+        ...
 
 
 class SendStream:
@@ -61,16 +64,22 @@ class SendStream:
         self._lot = trio.lowlevel.ParkingLot()
 
     async def send(self, value: Any, /) -> None:
-        """Send one item; bytes beyond the size of a chunk go as several.
+        """Send one item; bytes beyond the size of a chunk go as several, and many of
+        them without a copy.
 
         Raises trio.BrokenResourceError when the call is over.
         """
         if type(value) is Encoded:
             await self._send(value.data)  # pyright: ignore[reportUnknownMemberType]
-        elif self._chunk and len(value) > self._chunk:
-            view = memoryview(value)
+        elif self._chunk and len(value) >= min(LARGE, self._chunk + 1):
+            # What others may change is copied.
+            view = memoryview(value if type(value) is bytes else bytes(value))
             for start in range(0, len(view), self._chunk):
-                await self._send(encode(view[start : start + self._chunk]))
+                item = view[start : start + self._chunk]
+                if len(item) >= LARGE:
+                    await self._send(bytes_header(len(item)), item)
+                else:
+                    await self._send(encode(item))
         else:
             await self._send(encode(value))
 
@@ -109,11 +118,11 @@ class SendStream:
         self._line.send(batch.framed(self._head))
         return True
 
-    async def _send(self, raw: bytes) -> None:
+    async def _send(self, raw: bytes, tail: bytes | memoryview = b"") -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._room()
         self._credit -= 1
-        self._line.send(self._head + raw)
+        self._line.send(self._head + raw, tail)
 
     async def _room(self) -> None:
         """Wait until one more item may be sent."""

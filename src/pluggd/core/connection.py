@@ -200,13 +200,15 @@ class Connection:
 
     # --- Owner, for calls and their streams
 
-    def answer(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
+    def answer(self, data: bytes, fds: tuple[int, ...] = (), tail: bytes = b"") -> None:
         """Put the response of a call in flight into the outbox."""
         if self._dead:
             close_all(fds)
             return
         if fds:
             self.outbox.put_with(data, fds)
+        elif tail:
+            self.outbox.put_large(data, tail)
         else:
             self.outbox.put(data)
         self._check_queue()
@@ -215,11 +217,14 @@ class Connection:
     def error(self, msgid: int, error: PluggdError) -> bytes:
         return encode_error(msgid, error, as_map=self._as_map)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, tail: bytes | memoryview = b"") -> None:
         """Put a message into the outbox from a task."""
         if self._dead:
             return
-        self.outbox.put(data)
+        if tail:
+            self.outbox.put_large(data, tail)
+        else:
+            self.outbox.put(data)
         self._check_queue()
         self._host.touched()
 

@@ -30,7 +30,14 @@ from pluggd.errors import (
     PluggdError,
     ResourceExhausted,
 )
-from pluggd.model.record import Encoded, encode, to_plain
+from pluggd.model.record import (
+    Encoded,
+    encode,
+    is_record,
+    record_fields,
+    replace,
+    to_plain,
+)
 from pluggd.plugin import DEFERRED_ATTRIBUTE, INLINE_ATTRIBUTE
 from pluggd.services.call import Call, Peer, current_call, namespace
 from pluggd.services.hello import RPC
@@ -44,7 +51,7 @@ from pluggd.services.schema import (
     wire_name,
 )
 from pluggd.struct import as_map
-from pluggd.wire.encoder import NIL, wrapping
+from pluggd.wire.encoder import LARGE, NIL, bytes_header, wrapping
 from pluggd.wire.limits import Limits
 from pluggd.wire.messages import FEATURES, HELLO, Request
 
@@ -56,12 +63,16 @@ UNKNOWN = "unknown"
 _ENVELOPE = 64
 """Bytes that a response may need around its result."""
 
+_ONE_BYTE = b"\0"
+_ONE_BYTE_ENCODED = encode(_ONE_BYTE)
+
 
 class Method:
     """A method as it is served: how its arguments are bound, what is called, and how
     its result is encoded."""
 
     __slots__ = (
+        "_large",
         "_prefix",
         "arguments",
         "deferred",
@@ -101,6 +112,7 @@ class Method:
             owner = getattr(function, "__self__", None)
             self.function = plain if owner is None else MethodType(plain, owner)
         self._prefix = wrapping(schema.key) if schema.key else b""
+        self._large = last_bytes(schema.result)
 
     def encode(self, result: Any) -> bytes:
         """The bytes of the result as it stands in the response."""
@@ -109,6 +121,21 @@ class Method:
         if result is None:
             return self._prefix + NIL
         return self._prefix + encode(result)
+
+    def encode_parts(self, result: Any) -> tuple[bytes, bytes]:
+        """As `encode`, in two parts: bytes at the end of a record that are many are the
+        second, and not copied; else that is empty."""
+        name = self._large
+        if name is None or type(result) is not self.schema.result:
+            return self.encode(result), b""
+        tail = getattr(result, name)
+        if type(tail) is not bytes or len(tail) < LARGE:
+            return self.encode(result), b""
+        head = encode(replace(result, **{name: _ONE_BYTE}))
+        return (
+            self._prefix + head[: -len(_ONE_BYTE_ENCODED)] + bytes_header(len(tail)),
+            tail,
+        )
 
     def encode_with_fds(self, result: Any) -> tuple[bytes, tuple[int, ...]]:
         """As `encode`; descriptors are taken out and replaced by their index."""
@@ -423,15 +450,15 @@ class Dispatcher:
             raw = method.encode(result)
         finally:
             current_call.reset(token)
-        self.check_size(method, raw)
+        self.check_size(method, len(raw))
         return raw
 
-    def check_size(self, method: Method, raw: bytes) -> None:
+    def check_size(self, method: Method, size: int) -> None:
         """Raises ResourceExhausted for a result that does not fit a message."""
         limit = self.limits.message_size
-        if len(raw) + _ENVELOPE > limit:
+        if size + _ENVELOPE > limit:
             raise ResourceExhausted(
-                f"{method.name}: the result has {len(raw)} bytes and a message at most "
+                f"{method.name}: the result has {size} bytes and a message at most "
                 f"{limit}; ask for a part (limit and after, or offset and size)"
             )
 
@@ -451,6 +478,14 @@ def internal(
 
 async def _hello_is_built_in() -> None:
     raise AssertionError("the connection answers rpc.v1.hello")
+
+
+def last_bytes(type_: Any) -> str | None:
+    """The field of a record that is encoded last, if it is bytes."""
+    if not is_record(type_):
+        return None
+    fields = record_fields(type_)
+    return fields[-1].name if fields and fields[-1].type is bytes else None
 
 
 def _bad_metadata(method: str, metadata: dict[Any, Any]) -> InvalidArgument:

@@ -56,8 +56,9 @@ class Owner(Line, Protocol):
     session: Session
     takes_fds: bool
 
-    def answer(self, data: bytes, fds: tuple[int, ...]) -> None:
-        """Send a response, now or soon; the descriptors are given away."""
+    def answer(self, data: bytes, fds: tuple[int, ...], tail: bytes) -> None:
+        """Send a response, now or soon; the descriptors are given away. tail: the last
+        bytes of it, where they are many; a response with descriptors has none."""
         ...
 
     def error(self, msgid: int, error: PluggdError) -> bytes:
@@ -95,13 +96,13 @@ class DeferredCall:
             return
         method = self.method
         try:
-            raw = self._calls.encoded(method, deferred.result())
+            raw, tail = self._calls.encoded(method, deferred.result())
         except PluggdError as error:
             self._calls.refuse(self, error)
         except Exception as error:  # noqa: BLE001 -- a plugin's bug is one call's error
             self._calls.failed(self, error)
         else:
-            self._calls.answer(self, encode_result(self.msgid, raw))
+            self._calls.answer(self, encode_result(self.msgid, raw), (), tail)
         self.end()
 
     def end(self) -> None:
@@ -237,20 +238,21 @@ class InFlight:
         plugin = method.statistics.plugin
         task.name = f"{plugin}: {method.name}, request {self._name(call.msgid)}"
         fds: tuple[int, ...] = ()
+        tail = b""
         try:
             try:
                 result = await call.run()
                 if method.schema.result_fds:
                     raw, fds = method.encode_with_fds(result)
-                    self._dispatcher.check_size(method, raw)
+                    self._dispatcher.check_size(method, len(raw))
                 else:
-                    raw = self.encoded(method, result)
+                    raw, tail = self.encoded(method, result)
             except PluggdError as error:
                 self.refuse(call, error)
             except Exception as error:  # noqa: BLE001 -- what a plugin returned cannot be encoded
                 self.failed(call, error)
             else:
-                self.answer(call, encode_result(call.msgid, raw), fds)
+                self.answer(call, encode_result(call.msgid, raw), fds, tail)
                 fds = ()
         finally:
             close_all(fds)
@@ -263,14 +265,18 @@ class InFlight:
 
     # --- outcomes
 
-    def encoded(self, method: Method, result: Any) -> bytes:
-        """The bytes of a result. Raises ResourceExhausted when they are too many."""
-        raw = method.encode(result)
-        self._dispatcher.check_size(method, raw)
-        return raw
+    def encoded(self, method: Method, result: Any) -> tuple[bytes, bytes]:
+        """As `Method.encode_parts`. Raises ResourceExhausted when they are too many."""
+        raw, tail = method.encode_parts(result)
+        self._dispatcher.check_size(method, len(raw) + len(tail))
+        return raw, tail
 
     def answer(
-        self, call: ActiveCall | DeferredCall, data: bytes, fds: tuple[int, ...] = ()
+        self,
+        call: ActiveCall | DeferredCall,
+        data: bytes,
+        fds: tuple[int, ...] = (),
+        tail: bytes = b"",
     ) -> None:
         """Send the response, unless there was one. The descriptors are given away."""
         if call.answered:
@@ -279,7 +285,7 @@ class InFlight:
         call.answered = True
         if fds:
             data = encode_fds(call.msgid, len(fds)) + data
-        self._owner.answer(data, fds)
+        self._owner.answer(data, fds, tail)
 
     def refuse(self, call: ActiveCall | DeferredCall, error: PluggdError) -> None:
         """Answer with an error."""

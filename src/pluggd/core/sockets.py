@@ -99,17 +99,19 @@ def send_some(sock: socket.socket, connection: Connection) -> bool:
     """Send until nothing is left (True) or the socket takes no more (False)."""
     outbox = connection.outbox
     while outbox.size:
-        data, fds = outbox.peek()
+        buffers, fds = outbox.peek()
         try:
-            count = sock.sendmsg([data], _rights(fds)) if fds else sock.send(data)
+            if fds or len(buffers) > 1:
+                count = sock.sendmsg(buffers, _rights(fds))
+            else:
+                count = sock.send(buffers[0])
         except BlockingIOError:
             return False
         except OSError:
             connection.lost()
             return True
-        outbox.sent(count)
         connection.statistics.bytes_out += count
-        if count < len(data):
+        if not outbox.sent(count):
             return False
     return True
 
@@ -129,6 +131,8 @@ def _descriptors(ancillary: Ancillary, flags: int) -> list[int]:
 
 
 def _rights(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:
+    if not fds:
+        return []
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())]
 
 

@@ -20,6 +20,10 @@ _pack = Packer(unicode_errors="surrogateescape").pack
 """One Packer for all: a new one costs more than most messages."""
 
 NIL = b"\xc0"
+
+LARGE = 32 * 1024
+"""Bytes from which a value is sent as it lies, behind its header, and not copied."""
+
 _RESPONSE = b"\x94\x01"
 _ITEM_HEAD = b"\x93\x02" + _pack(ITEM) + b"\x92"
 
@@ -28,6 +32,13 @@ def encode_value(value: object) -> bytes:
     """Plain data as msgpack. Raises TypeError, ValueError or OverflowError for what
     the wire has no form for."""
     return _pack(value)
+
+
+def bytes_header(count: int) -> bytes:
+    """What comes before `count` bytes, at least LARGE, to make a value of them."""
+    if count <= 0xFFFF:
+        return b"\xc5" + count.to_bytes(2, "big")
+    return b"\xc6" + count.to_bytes(4, "big")
 
 
 def encode_request(

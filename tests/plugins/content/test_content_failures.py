@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from pluggd.errors import (
     AlreadyExists,
@@ -153,6 +154,37 @@ async def test_a_blob_in_one_message_leaves_nothing_when_a_step_fails(
                 await content.write(ref="r", action="commit", data=b"hello")
         assert files(tmp_path) == []
         await content.write(ref="r", action="commit", data=b"hello")
+
+
+async def test_nobody_takes_a_file_without_a_record_for_the_blob(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    """A loss of power may leave one of the right name and size, without its bytes."""
+    digest = digest_of(b"hello")
+    async with started_content(tmp_path, metadata) as content:
+        for step in ("message", "messages", "stream"):
+            path = blob_path(tmp_path, b"hello")
+            path.write_bytes(bytes(5))
+            with pytest.raises(NotFound):
+                await content.read(digest=digest)
+            with using(namespace="two"):
+                state = await content.write(ref="r", action="stat", expected=digest)
+                assert state.offset == 0
+                await content.abort(ref="r")
+            if step == "message":
+                await content.write(ref="r", action="commit", data=b"hello")
+            elif step == "messages":
+                await content.write(ref="r", data=b"hello", expected=digest)
+                await content.write(ref="r", action="commit", offset=5)
+            else:
+                send, receive = trio.open_memory_channel[bytes](1)
+                await send.send(b"hello")
+                send.close()
+                await content.ingest(ref="r", expected=digest, source=receive)
+            assert (await content.verify(digest=digest)).size == 5
+            await content.delete(digest=digest)
+            await metadata.collect()
+            assert files(tmp_path) == []
 
 
 async def test_a_commit_that_cannot_be_recorded_keeps_the_ingest(

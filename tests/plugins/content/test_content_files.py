@@ -282,9 +282,45 @@ async def test_an_unused_ingest_expires_a_day_after_its_last_use(
         assert expiry - result.started_at == 24 * 3600 * 1_000_000_000
 
 
-def test_the_order_of_a_commit_is_write_sync_rename_sync(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("known", "order"),
+    [
+        (False, ["pwrite", "rename", "fdatasync", "fsync"]),
+        (True, ["pwrite", "fdatasync", "rename", "fsync"]),
+    ],
+)
+def test_the_order_in_which_a_blob_gets_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, order: list[str]
 ) -> None:
+    """Bytes that a record names already are synced before they get their name."""
+    disk = disk_module.Disk(tmp_path)
+    disk.prepare()
+    steps = noted(monkeypatch)
+    disk.put(digest_of(b"hello"), b"hello", known=known)
+    assert steps == order
+    assert files(tmp_path) == [blob_file(b"hello")]
+    assert (tmp_path / blob_file(b"hello")).stat().st_mode & 0o777 == 0o444
+
+
+async def test_a_blob_is_durable_before_its_record_and_that_before_the_answer(
+    tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started_content(tmp_path, metadata) as content:
+        steps = noted(monkeypatch)
+        metadata.on_commit(lambda _: steps.append("record"))
+        await content.write(ref="r", action="commit", data=b"hello")
+        steps.append("answer")
+        assert steps == ["pwrite", "rename", "fdatasync", "fsync", "record", "answer"]
+        steps.clear()
+        (tmp_path / blob_file(b"hello")).unlink()
+        with using(namespace="two"):
+            await content.write(ref="r", action="commit", data=b"hello")
+        steps.append("answer")
+        assert steps == ["pwrite", "fdatasync", "rename", "fsync", "record", "answer"]
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps of putting bytes in place, as they happen from now on."""
     steps: list[str] = []
 
     def record(name: str) -> None:
@@ -296,12 +332,9 @@ def test_the_order_of_a_commit_is_write_sync_rename_sync(
 
         monkeypatch.setattr(os, name, call)
 
-    disk = disk_module.Disk(tmp_path)
-    disk.prepare()
     for name in ("pwrite", "fdatasync", "rename", "fsync"):
         record(name)
-    disk.publish(disk.write_once(b"hello"), digest_of(b"hello"))
-    assert steps == ["pwrite", "fdatasync", "rename", "fsync"]
+    return steps
 
 
 async def test_a_blob_that_is_deleted_beside_a_cleanup_is_not_forgotten(
