@@ -556,7 +556,9 @@ def test_gc_runs_and_explains(ctl: Ctl, archive: Path) -> None:
     assert (absent.code, absent.err) == (4, "")
     absent = ctl("gc", "explain", HELLO)
     assert (absent.code, "--type" in absent.err) == (4, True)
-    assert ok(ctl("gc", "explain", "--type", "image", HELLO)).lines[0].startswith("image")
+    assert (
+        ok(ctl("gc", "explain", "--type", "image", HELLO)).lines[0].startswith("image")
+    )
     assert "removed" in ok(ctl("gc", "run", "--wait")).out
     assert ok(ctl("gc", "run", "--wait", "--full", "--json")).json["full"] is True
     assert "Policy:" in ok(ctl("gc", "status")).out

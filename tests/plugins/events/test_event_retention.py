@@ -115,8 +115,11 @@ async def test_old_events_go_without_any_new_one(autojump_clock: MockClock) -> N
             assert await bounds(stand) == (4, 3)
 
 
-def old_event(txn: Transaction) -> None:
-    txn.append_event(timestamp=1, namespace="ns", topic="/a", type_url="", value=None)
+def old_events(txn: Transaction) -> None:
+    for _ in range(2 * OUTLINE):
+        txn.append_event(
+            timestamp=1, namespace="ns", topic="/a", type_url="", value=None
+        )
 
 
 async def test_events_that_tell_of_old_times_take_no_new_ones_with_them() -> None:
@@ -125,7 +128,7 @@ async def test_events_that_tell_of_old_times_take_no_new_ones_with_them() -> Non
         async with events_over(metadata, Config()) as stand:
             for _ in range(OUTLINE // 2):
                 await stand.publish("new")
-            await metadata.update(lambda txn: [old_event(txn) for _ in range(2 * OUTLINE)])
+            await metadata.update(old_events)
         async with events_over(metadata, Config(max_age="1h")) as stand:
             assert await bounds(stand) == (1, OUTLINE // 2 + 2 * OUTLINE)
 

@@ -163,9 +163,9 @@ def test_extended_headers_cost_no_memory_however_many_come(kind: bytes) -> None:
 def test_a_name_is_no_longer_than_a_path_can_be() -> None:
     longest = "n" * MAX_NAME
     assert set(read(archive({longest: b"x"}), BLOCK)) == {longest}
-    for format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+    for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         with pytest.raises(InvalidArgument, match=r"name of 4097 bytes.*may have 4096"):
-            read(archive({longest + "n": b"x"}, format), BLOCK)
+            read(archive({longest + "n": b"x"}, kind), BLOCK)
 
 
 @pytest.mark.parametrize(
