@@ -17,8 +17,7 @@ from collections.abc import Callable
 import trio
 
 from pluggd.errors import PluggdError
-from pluggd.model.record import decode
-from pluggd.services.envelope import Envelope
+from pluggd.model.record import Record, decode
 from pluggd.services.metadata import Metadata, Transaction, View
 from pluggd.struct import Struct
 
@@ -27,6 +26,12 @@ OUTLINE = 500
 PERIOD = 60.0
 STEP = 2000
 """Events removed by one transaction: some milliseconds of the writer's time."""
+
+
+class _Dated(Record, frozen=True):
+    """What counts of a stored event; the rest is skipped."""
+
+    timestamp: int = 0
 
 
 class Limits(Struct, frozen=True):
@@ -163,12 +168,14 @@ class Retention:
     async def outline(self) -> Segments:
         """The log as it was at the start, read in pieces."""
         segments = Segments()
-        cursor = 0
+        cursor = newest = 0
         while cursor < self._before:
-            found = await self._metadata.view(_outline_after(cursor))
+            found, time_ = await self._metadata.view(_outline_after(cursor))
             if not found:
                 break
-            for seq, size, newest in found:
+            # Its time is the sender's, but it came no earlier than those before it.
+            newest = max(newest, min(time_, time.time_ns()))
+            for seq, size in found:
                 if seq <= self._before:
                     segments.add(seq, size, newest)
                 cursor = seq
@@ -186,20 +193,17 @@ def _trim_to(before: int) -> Callable[[Transaction], int]:
     return lambda txn: txn.trim_events(before)
 
 
-def _outline_after(cursor: int) -> Callable[[View], list[tuple[int, int, int]]]:
-    """Number, size and time of the next events. One time, the last one's, stands for
-    all of them; it is the sender's, so one from the future counts as now."""
+def _outline_after(cursor: int) -> Callable[[View], tuple[list[tuple[int, int]], int]]:
+    """Number and size of the next events, and the newest of their times."""
 
-    def read(view: View) -> list[tuple[int, int, int]]:
+    def read(view: View) -> tuple[list[tuple[int, int]], int]:
         found: list[tuple[int, int]] = []
-        data = b""
+        newest = 0
         for seq, data in view.events(cursor):
             found.append((seq, len(data)))
+            newest = max(newest, decode(data, _Dated).timestamp)
             if len(found) == OUTLINE:
                 break
-        if not found:
-            return []
-        newest = min(decode(data, Envelope).timestamp, time.time_ns())
-        return [(seq, size, newest) for seq, size in found]
+        return found, newest
 
     return read

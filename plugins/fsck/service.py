@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pluggd.errors import InvalidArgument, PluggdError
+from pluggd.model.record import replace
 from pluggd.services.fsck import Check, Finding, FsckReport
 from pluggd.services.metadata import Metadata
 
@@ -42,9 +43,9 @@ class FsckService:
                 result = await check(deep=deep, repair=repair)
             except (PluggdError, OSError) as error:
                 self._log.exception("the check of %s failed", name)
-                failed[name] = str(error)
+                failed[name] = _readable(str(error))
                 continue
-            findings += result.findings
+            findings += map(_presentable, result.findings)
             checked.update(result.checked)
         for finding in findings[:_MOST]:
             self._log.warning(
@@ -77,3 +78,17 @@ class FsckService:
                     f"{', '.join(known) or 'none'}: invalid argument"
                 )
         return {name: known[name] for name in (stores or known)}
+
+
+def _presentable(finding: Finding) -> Finding:
+    return replace(
+        finding,
+        path=_readable(finding.path),
+        object=_readable(finding.object),
+        meaning=_readable(finding.meaning),
+    )
+
+
+def _readable(text: str) -> str:
+    """A file may have a name that is no UTF-8, and no text goes out that is none."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

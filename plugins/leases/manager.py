@@ -9,6 +9,7 @@ that name a lease add edges to its node (`Transaction.hold`), and so does
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -48,9 +49,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class LeaseManager:
     """The lease service. `find_gc` gives the policy that `sync` waits for, if any."""
 
-    def __init__(self, metadata: Metadata, find_gc: Callable[[], Gc | None]) -> None:
+    def __init__(
+        self,
+        metadata: Metadata,
+        find_gc: Callable[[], Gc | None],
+        log: logging.LoggerAdapter[logging.Logger],
+    ) -> None:
         self._metadata = metadata
         self._find_gc = find_gc
+        self._log = log
 
     @deferred
     def create(
@@ -60,6 +67,12 @@ class LeaseManager:
         validate_labels(labels, "lease.Labels")
         _validate_expiry(labels, expires_in)
         check_text(id, "lease id")
+        if labels.get(EXPIRE) and expiry(labels) is None:
+            self._log.warning(
+                "lease never expires: its %s is %r, which is no RFC 3339 time",
+                EXPIRE,
+                labels[EXPIRE],
+            )
 
         def change(txn: Transaction) -> Lease:
             if id and txn.get(TABLE, namespace, id) is not None:

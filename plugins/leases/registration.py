@@ -26,7 +26,7 @@ async def start(ctx: Context[NoConfig]) -> AsyncGenerator[Leases]:
             ResourceType(LEASE, "leases", collect=collect, blocks_namespace=False)
         )
     )
-    yield LeaseManager(metadata, lambda: ctx.find(GC))
+    yield LeaseManager(metadata, lambda: ctx.find(GC), ctx.log)
 
 
 @hookimpl

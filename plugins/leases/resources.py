@@ -58,6 +58,11 @@ def _node_type(type_: str) -> str:
             )
         check_text(type_, "resource type")
         return SNAPSHOT + parts[0]
+    if not type_:
+        raise InvalidArgument(
+            "resource type must be content, images, ingests or snapshots/<snapshotter>: "
+            "invalid argument"
+        )
     found = _NODE_TYPES.get(type_)
     if found is None:
         raise NotImplemented_(

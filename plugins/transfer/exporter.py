@@ -25,6 +25,7 @@ from pluggd.services.images import Image
 from plugins.transfer.backends import Backends
 from plugins.transfer.choosing import best_entry
 from plugins.transfer.layout import DOCKER_FILE, INDEX_FILE, LAYOUT_FILE, familiar_name
+from plugins.transfer.limits import check_depth
 from plugins.transfer.progress import Reporter
 from plugins.transfer.tarwrite import END, directory_header, file_header, padding
 
@@ -84,7 +85,7 @@ class Exporter:
                 f'image "{image.name}" is of type "{media_type}": only manifests may '
                 "be exported: invalid argument"
             )
-        manifests = await self._collect(contents, target, image.name)
+        manifests = await self._collect(contents, target, image.name, {}, 0)
         contents.index.append(
             {
                 "mediaType": media_type,
@@ -101,9 +102,31 @@ class Exporter:
             await self._add_docker(contents, manifests[0], image.name)
 
     async def _collect(
-        self, contents: _Contents, target: Descriptor, name: str
+        self,
+        contents: _Contents,
+        target: Descriptor,
+        name: str,
+        known: dict[str, list[Descriptor]],
+        depth: int,
     ) -> list[Descriptor]:
-        """Add the target and what it needs; its manifests, best platform first."""
+        """Add the target and what it needs; its manifests, best platform first.
+
+        known: what was found for this image so far, by digest.
+        """
+        if target.digest not in known:
+            check_depth(f'image "{name}"', depth)
+            found = await self._collect_new(contents, target, name, known, depth)
+            known[target.digest] = found
+        return known[target.digest]
+
+    async def _collect_new(
+        self,
+        contents: _Contents,
+        target: Descriptor,
+        name: str,
+        known: dict[str, list[Descriptor]],
+        depth: int,
+    ) -> list[Descriptor]:
         data = await self._require(contents, target, name)
         found = oci.children(data, target.media_type, target.digest)
         if oci.is_manifest(target.media_type):
@@ -124,7 +147,9 @@ class Exporter:
             if oci.is_index(descriptor.media_type) or oci.is_manifest(
                 descriptor.media_type
             ):
-                manifests += await self._collect(contents, descriptor, name)
+                manifests += await self._collect(
+                    contents, descriptor, name, known, depth + 1
+                )
             else:
                 await self._size(contents, descriptor, name)
         if not manifests:
@@ -132,7 +157,7 @@ class Exporter:
                 f'image "{name}": no manifest found for platform '
                 f"{describe(self._platform)}: not found"
             )
-        return manifests
+        return list({one.digest: one for one in manifests}.values())
 
     async def _require(
         self, contents: _Contents, descriptor: Descriptor, name: str

@@ -37,6 +37,7 @@ from plugins.transfer.layout import (
     read_docker,
     read_index,
 )
+from plugins.transfer.limits import check_depth
 from plugins.transfer.progress import Reporter
 
 
@@ -79,7 +80,7 @@ class Importer:
         self._wanted = options.wanted()
         self._reporter = reporter
         self._ref = ref
-        self._labelled: set[str] = set()
+        self._kept: dict[str, bool] = {}
         self._unfit: set[str] = set()  # platforms of what was left out
         self._unnamed = 0
         today = datetime.now(UTC).strftime("%Y-%m-%d")
@@ -179,13 +180,20 @@ class Importer:
 
     # --- keeping what belongs to an image
 
-    async def _keep(self, descriptor: Descriptor) -> bool:
+    async def _keep(self, descriptor: Descriptor, depth: int = 0) -> bool:
         """Label this blob and all below it; False when nothing of an index is kept.
 
-        Raises InvalidArgument for a part that the archive should have and has not.
+        Raises InvalidArgument for a part that the archive should have and has not,
+        ResourceExhausted for indexes in indexes in indexes.
         """
-        if descriptor.digest in self._labelled:
-            return True
+        kept = self._kept.get(descriptor.digest)
+        if kept is None:
+            check_depth("archive", depth)
+            kept = await self._keep_new(descriptor, depth)
+            self._kept[descriptor.digest] = kept
+        return kept
+
+    async def _keep_new(self, descriptor: Descriptor, depth: int) -> bool:
         media_type = descriptor.media_type
         if not oci.is_index(media_type) and not oci.is_manifest(media_type):
             raise InvalidArgument(
@@ -202,7 +210,7 @@ class Importer:
                     continue
                 # An index may name what was never fetched, for other platforms.
                 if await self._has(child.descriptor) and await self._keep(
-                    child.descriptor
+                    child.descriptor, depth + 1
                 ):
                     kept.append(child.descriptor)
             elif not oci.is_non_distributable(
@@ -213,7 +221,6 @@ class Importer:
         if oci.is_index(media_type) and found and not kept:
             return False
         await self._label(descriptor.digest, kept)
-        self._labelled.add(descriptor.digest)
         return True
 
     async def _has(self, descriptor: Descriptor) -> bool:

@@ -89,7 +89,9 @@ def clean_name(name: str) -> str:
             f'archive entry "{name}" leaves the archive by "..": invalid argument'
         )
     if "\0" in name:
-        raise InvalidArgument(f"archive entry {name!r} has a NUL in its name")
+        raise InvalidArgument(
+            f"archive entry {name!r} has a NUL in its name: invalid argument"
+        )
     return "/".join(parts)
 
 

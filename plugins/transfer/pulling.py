@@ -21,7 +21,6 @@ from pluggd.errors import (
     DataLoss,
     InvalidArgument,
     NotFound,
-    ResourceExhausted,
     Unavailable,
 )
 from pluggd.model import oci
@@ -35,13 +34,9 @@ from pluggd.services.unpack import Unpack
 from plugins.transfer.backends import Backends
 from plugins.transfer.choosing import Platforms
 from plugins.transfer.downloads import Downloads
+from plugins.transfer.limits import check_count, check_depth
 from plugins.transfer.progress import Reporter
 from plugins.transfer.tasks import Job, together
-
-MAX_DEPTH = 4
-MAX_MANIFESTS = 1000
-"""Indexes within indexes, and manifests in all of them: a registry can name more of
-both than anybody can fetch."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +141,8 @@ class Puller:
         if target.digest in self._seen:
             return []
         self._seen.add(target.digest)
-        if len(self._seen) > MAX_MANIFESTS or depth > MAX_DEPTH:
-            raise self._too_many()
+        check_count(self._what, len(self._seen))
+        check_depth(self._what, depth)
         data = await self._manifest(remote, target)
         children = oci.children(data, media_type, target.digest)
         if oci.is_manifest(media_type):
@@ -163,11 +158,9 @@ class Puller:
                 )
         return found
 
-    def _too_many(self) -> ResourceExhausted:
-        return ResourceExhausted(
-            f'image "{self._options.name}" has more than {MAX_MANIFESTS} manifests, '
-            f"or indexes within more than {MAX_DEPTH} others: resource exhausted"
-        )
+    @property
+    def _what(self) -> str:
+        return f'image "{self._options.name}"'
 
     def _parts(
         self,
@@ -219,8 +212,7 @@ class Puller:
         configurations, where those can make a difference."""
         if not self._platforms.unsettled(children):
             return [*children]
-        if len(children) + len(self._seen) > MAX_MANIFESTS:
-            raise self._too_many()
+        check_count(self._what, len(children) + len(self._seen))
         return [
             replace(child, platform=await self._platform(remote, child.descriptor))
             if child.platform is None and oci.is_manifest(child.descriptor.media_type)

@@ -20,7 +20,20 @@ from pluggd.errors import InvalidArgument, ResourceExhausted
 
 BLOCK = 512
 MAX_EXTENSION = 1 << 20
-"""Bytes of one pax header or long name; a path is at most a few KiB."""
+"""Bytes of one extended header: it may hold attributes of a file, which nobody needs."""
+
+MAX_NAME = 4096
+"""Bytes of a name or the target of a link, as for a path on Linux."""
+
+MAX_SIZE = 2**63 - 1
+"""Bytes of an entry: beyond, no number of the wire or of a record says it."""
+
+ESCAPED = "backslashreplace"
+"""How names that are no UTF-8 are read. No image has one, but errors and progress have
+to tell of them."""
+
+_NAMES = {b"path", b"linkpath"}
+_SPARSE = b"GNU.sparse"
 
 _EXTENSIONS = {b"x": "pax", b"g": "global pax", b"L": "name", b"K": "link"}
 
@@ -108,7 +121,8 @@ class TarStream:
             )
         if not self._finished:
             raise InvalidArgument(
-                "archive is truncated: it has no end mark"
+                "archive is truncated: it has no end mark; send the whole file: "
+                "invalid argument"
                 if self._entries
                 else "archive is empty, or not a tar archive: invalid argument"
             )
@@ -129,7 +143,7 @@ class TarStream:
             self._finished = True
             return
         try:
-            header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            header = tarfile.TarInfo.frombuf(block, "utf-8", ESCAPED)
         except tarfile.HeaderError as error:
             what = "archive" if self._entries else "not a tar archive"
             hint = (
@@ -140,7 +154,9 @@ class TarStream:
             raise InvalidArgument(f"{what}: {error}{hint}: invalid argument") from None
         size = header.size
         if size < 0:
-            raise InvalidArgument(f'archive entry "{header.name}" has a negative size')
+            raise InvalidArgument(
+                f'archive entry "{header.name}" has a negative size: invalid argument'
+            )
         self._padding = -size % BLOCK
         extension = _EXTENSIONS.get(header.type)
         if extension is not None:
@@ -160,23 +176,19 @@ class TarStream:
     def _begin(self, header: tarfile.TarInfo) -> Iterator[Event]:
         pax = {**self._global, **self._pax}
         self._pax = {}
-        if header.type == tarfile.GNUTYPE_SPARSE or any(
-            key.startswith("GNU.sparse") for key in pax
-        ):
+        if header.type == tarfile.GNUTYPE_SPARSE or "sparse" in pax:
             raise InvalidArgument(
                 f'archive entry "{header.name}" is a sparse file, which is not '
                 "supported: invalid argument"
             )
-        size = header.size
-        if "size" in pax:
-            try:
-                size = int(pax["size"])
-            except ValueError:
-                size = -1
-            if size < 0:
-                raise InvalidArgument(
-                    f'archive entry "{header.name}" has the bad size "{pax["size"]}"'
-                )
+        stated = pax.get("size", str(header.size))
+        digits = stated.isascii() and stated.isdigit() and len(stated) < 20
+        size = int(stated) if digits else -1
+        if not 0 <= size <= MAX_SIZE:
+            raise InvalidArgument(
+                f'archive entry "{header.name}" has the bad size "{stated[:20]}": '
+                "invalid argument"
+            )
         kind = _KINDS.get(header.type, "other")
         if kind != "file":
             size = 0  # links may carry the size of their target, without its bytes
@@ -196,9 +208,9 @@ class TarStream:
         kind, self._extension = self._extension, ""
         data = bytes(self._collected)
         if kind == "name":
-            self._pax["path"] = _text(data.rstrip(b"\0"))
+            self._pax["path"] = _name(data.rstrip(b"\0"))
         elif kind == "link":
-            self._pax["linkpath"] = _text(data.rstrip(b"\0"))
+            self._pax["linkpath"] = _name(data.rstrip(b"\0"))
         elif kind == "pax":
             self._pax.update(_read_pax(data))
         else:
@@ -206,11 +218,21 @@ class TarStream:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    return data.decode("utf-8", ESCAPED)
+
+
+def _name(data: bytes) -> str:
+    if len(data) > MAX_NAME:
+        raise InvalidArgument(
+            f'archive has a name of {len(data)} bytes, which begins "{_text(data[:64])}"; '
+            f"a name may have {MAX_NAME}: invalid argument"
+        )
+    return _text(data)
 
 
 def _read_pax(data: bytes) -> dict[str, str]:
-    """The records `length key=value\n` of a pax header."""
+    """What is used of the records `length key=value\n` of a pax header; the rest is not
+    kept, since an archive may have any number of them."""
     found: dict[str, str] = {}
     position = 0
     while position < len(data):
@@ -223,6 +245,11 @@ def _read_pax(data: bytes) -> dict[str, str]:
         key, equals, value = record.partition(b"=")
         if end > len(data) or not equals or not record.endswith(b"\n"):
             raise InvalidArgument("archive: malformed pax header: invalid argument")
-        found[_text(key)] = _text(value[:-1])
+        if key == b"size":
+            found["size"] = _text(value[:-1][:32])
+        elif key in _NAMES:
+            found[key.decode()] = _name(value[:-1])
+        elif key.startswith(_SPARSE):
+            found["sparse"] = ""
         position = end
     return found

@@ -603,7 +603,13 @@ def test_gc_runs_and_explains(ctl: Ctl, archive: Path) -> None:
     lines = ok(ctl("gc", "explain", config)).lines
     assert lines[0].startswith(f"image {HELLO}")
     assert config in lines[-1]
-    assert ctl("gc", "explain", f"sha256:{'0' * 64}").code == 4
+    absent = ctl("gc", "explain", f"sha256:{'0' * 64}")
+    assert (absent.code, absent.err) == (4, "")
+    absent = ctl("gc", "explain", HELLO)
+    assert (absent.code, "--type" in absent.err) == (4, True)
+    assert (
+        ok(ctl("gc", "explain", "--type", "image", HELLO)).lines[0].startswith("image")
+    )
     assert "removed" in ok(ctl("gc", "run", "--wait")).out
     assert ok(ctl("gc", "run", "--wait", "--full", "--json")).json["full"] is True
     assert "Policy:" in ok(ctl("gc", "status")).out

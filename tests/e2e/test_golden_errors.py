@@ -342,6 +342,9 @@ LEASES = [
         golden="invalid snapshot resource type snapshots"),
     Row("containers", "leases.v1.add_resource", resource("containers", "x"),
         UNIMPLEMENTED, "resource type containers not supported yet: not implemented"),
+    Row("no type", "leases.v1.add_resource", resource("", "x"), INVALID,
+        "resource type must be content, images, ingests or snapshots/<snapshotter>"
+        f"{IN}", golden=""),
     # containerd says unknown.
     Row("empty id", "leases.v1.add_resource", resource("ingests", ""), INVALID,
         f"ingests: resource id must not be empty{IN}", golden=""),

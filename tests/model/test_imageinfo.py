@@ -57,6 +57,31 @@ def test_of_an_index_only_the_best_manifest_counts() -> None:
     assert max(sizes) < sum(map(len, layout.blobs.values()))
 
 
+def test_indexes_that_name_each_others_parts_are_looked_at_once() -> None:
+    layout = Layout()
+    below = [layout.add_image([{"a": b"1"}])]
+    for level in range(6):
+        below = [
+            layout.add_json(
+                {"manifests": below, "annotations": {"note": f"{level} {n}"}},
+                oci.OCI_INDEX,
+            )
+            for n in range(20)
+        ]
+    info = info_of(layout)
+    asked = 0
+    children = info.children
+
+    def count(target: Descriptor) -> list[oci.Child]:
+        nonlocal asked
+        asked += 1
+        assert asked < 10_000, "there are sixty million ways"
+        return children(target)
+
+    info.children = count  # type: ignore[method-assign]
+    assert info.best(target(below[0])).media_type == oci.OCI_MANIFEST
+
+
 def test_a_platform_that_the_index_lacks_is_not_found() -> None:
     layout, index, _, _ = two_platforms()
     with pytest.raises(NotFound, match="no match for platform"):

@@ -61,6 +61,13 @@ def test_an_error_survives_whole(as_map: bool) -> None:
     assert (type(back), str(back)) == (NotFound, str(error))
 
 
+@pytest.mark.parametrize("as_map", [False, True])
+def test_an_error_is_text_whatever_name_it_tells_of(as_map: bool) -> None:
+    data = encoder.encode_error(9, NotFound("file a\udcff: not found"), as_map=as_map)
+    back = error_from_wire(msgpack.unpackb(data)[2])  # refuses what is no UTF-8
+    assert str(back) == r"file a\udcff: not found"
+
+
 @pytest.mark.parametrize("value", [5, ["x"], {"code": 1}, "no code", b"plain"])
 def test_foreign_errors_become_unknown(value: object) -> None:
     error: PluggdError = error_from_wire(value)

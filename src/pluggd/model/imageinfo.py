@@ -60,6 +60,7 @@ class ImageInfo:
         self._wanted = platforms.candidates(platform or platforms.default())
         self._children: dict[str, list[oci.Child]] = {}
         self._configs: dict[str, Platform] = {}
+        self._best: dict[tuple[str, int], Descriptor | None] = {}
 
     def children(self, target: Descriptor) -> list[oci.Child]:
         """What a manifest or an index names; nothing for other types.
@@ -105,6 +106,18 @@ class ImageInfo:
         """
         if oci.is_manifest(target.media_type):
             return target
+        # Indexes may name each other's parts over and over.
+        key = target.digest, depth
+        if key not in self._best:
+            self._best[key] = self._best_entry(target, depth)
+        found = self._best[key]
+        if found is None:
+            raise NotFound(
+                f"no match for platform in manifest {target.digest}: not found"
+            )
+        return found
+
+    def _best_entry(self, target: Descriptor, depth: int) -> Descriptor | None:
         best: tuple[int, Descriptor] | None = None
         for entry in self.children(target) if depth < MAX_DEPTH else []:
             manifest = entry.descriptor
@@ -124,11 +137,7 @@ class ImageInfo:
             rank = platforms.rank(platform, self._wanted)
             if rank is not None and (best is None or rank < best[0]):
                 best = (rank, manifest)
-        if best is None:
-            raise NotFound(
-                f"no match for platform in manifest {target.digest}: not found"
-            )
-        return best[1]
+        return None if best is None else best[1]
 
     def size(self, target: Descriptor) -> int:
         """Declared bytes of the target and of one manifest with what it names.

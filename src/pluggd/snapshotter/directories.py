@@ -152,14 +152,17 @@ def sync_directory(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory with all below it, if it is there."""
+    """Remove a directory with all below it, or anything else, if it is there."""
+    # shutil opens what it is given: a pipe would make it wait for a writer.
+    if os.path.islink(path) or not os.path.isdir(path):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        return
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
         if os.path.lexists(path):
             shutil.rmtree(path)
-    except NotADirectoryError:
-        os.unlink(path)
     except PermissionError:
         # Without privileges, a directory that its owner may not write to.
         for directory, names, _ in os.walk(path):

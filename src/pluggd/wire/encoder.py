@@ -19,6 +19,9 @@ from pluggd.wire.messages import CREDIT, FDS, ITEM
 _pack = Packer(unicode_errors="surrogateescape").pack
 """One Packer for all: a new one costs more than most messages."""
 
+_pack_text = Packer(unicode_errors="backslashreplace").pack
+"""For what people read: a name that is no UTF-8 is shown, and no client trips over it."""
+
 NIL = b"\xc0"
 
 LARGE = 32 * 1024
@@ -62,11 +65,13 @@ def encode_result(msgid: int, result: bytes = NIL) -> bytes:
 
 
 def encode_error(msgid: int, error: PluggdError, *, as_map: bool = False) -> bytes:
-    """A response with an error: text, or a map for a peer that agreed to `error_map`."""
+    """A response with an error: text, or a map for a peer that agreed to `error_map`.
+
+    What is no UTF-8 is escaped."""
     value: object = to_text(error)
     if as_map:
         value = {"code": error.code, "message": error.message, "details": {}}
-    return _RESPONSE + _pack(msgid) + _pack(value) + NIL
+    return _RESPONSE + _pack(msgid) + _pack_text(value) + NIL
 
 
 def encode_notification(method: str, params: Sequence[object]) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import encode, replace
 from pluggd.model.types import Any
+from pluggd.objects import pages
 from pluggd.plugin import INLINE_ATTRIBUTE
 from pluggd.services import call
 from pluggd.services.containers import Container, ContainerList, Runtime
@@ -153,7 +154,10 @@ async def test_an_extension_without_a_value_is_absent(stores: Stand) -> None:
         assert changed.extensions == {}
 
 
-async def test_gets_and_lists_are_the_stored_bytes(stores: Stand) -> None:
+async def test_gets_and_lists_are_the_stored_bytes(
+    stores: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SLICE", 1 << 62)  # nobody else is to have a turn
     store = stores.containers
     assert isinstance(store, ContainerStore)
     with call.using(namespace="ns"):

@@ -127,6 +127,22 @@ async def test_a_failed_sync_throws_the_bytes_away(
         assert (await content.verify(digest=digest_of(b"hello"))).size == 5
 
 
+async def test_a_failed_sync_of_what_came_through_a_descriptor_is_no_blob(
+    tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started_content(tmp_path, metadata) as content:
+        opened = await content.ingest_open(ref="r")
+        os.write(opened.fd, b"hello")
+        os.close(opened.fd)
+        with monkeypatch.context() as patch:
+            fail(patch, "fdatasync", errno.EIO)
+            with pytest.raises(DataLoss, match="send the bytes again from offset 0"):
+                await content.write(ref="r", action="commit")
+        with pytest.raises(NotFound):
+            await content.info(digest=digest_of(b"hello"))
+        assert files(tmp_path) == []
+
+
 async def test_a_file_that_cannot_even_be_removed_is_not_used_again(
     tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -282,6 +282,23 @@ async def test_an_unused_ingest_expires_a_day_after_its_last_use(
         assert expiry - result.started_at == 24 * 3600 * 1_000_000_000
 
 
+def test_the_directories_of_a_new_store_are_synced_when_all_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blob that is durable in a directory that is not would be gone with it."""
+    synced: dict[str, list[str]] = {}
+
+    def fsync(fd: int) -> None:
+        synced[os.readlink(f"/proc/self/fd/{fd}")] = sorted(os.listdir(fd))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    disk_module.Disk(tmp_path).prepare()
+    assert synced == {
+        str(tmp_path): ["blobs", "ingest"],
+        str(tmp_path / "blobs"): ["sha256", "sha384", "sha512"],
+    }
+
+
 @pytest.mark.parametrize(
     ("known", "order"),
     [

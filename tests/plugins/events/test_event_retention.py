@@ -20,7 +20,7 @@ from pluggd.testing.conformance.events import EventsStand
 from pluggd.testing.memory import memory_metadata
 from plugins.events.config import Config, limits
 from plugins.events.registration import pluggd_register
-from plugins.events.retention import SEGMENT, Limits, Retention, Segments
+from plugins.events.retention import OUTLINE, SEGMENT, Limits, Retention, Segments
 
 HOUR = 3600
 NS = 1_000_000_000
@@ -113,6 +113,24 @@ async def test_old_events_go_without_any_new_one(autojump_clock: MockClock) -> N
             assert await bounds(stand) == (1, 3)
         async with events_over(metadata, Config(max_age="1h")) as stand:
             assert await bounds(stand) == (4, 3)
+
+
+def old_events(txn: Transaction) -> None:
+    for _ in range(2 * OUTLINE):
+        txn.append_event(
+            timestamp=1, namespace="ns", topic="/a", type_url="", value=None
+        )
+
+
+async def test_events_that_tell_of_old_times_take_no_new_ones_with_them() -> None:
+    """Forwarded ones: the log ages by when they came, also after a restart."""
+    async with memory_metadata() as metadata:
+        async with events_over(metadata, Config()) as stand:
+            for _ in range(OUTLINE // 2):
+                await stand.publish("new")
+            await metadata.update(old_events)
+        async with events_over(metadata, Config(max_age="1h")) as stand:
+            assert await bounds(stand) == (1, OUTLINE // 2 + 2 * OUTLINE)
 
 
 async def test_an_event_from_the_future_does_not_stop_the_log_from_ageing() -> None:

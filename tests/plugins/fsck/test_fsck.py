@@ -111,6 +111,8 @@ STRAYS: dict[str, tuple[Break, str]] = {
     "one half made": (lambda s: (s.snapshots / "new-7").mkdir(), NATIVE),
     "one half removed": (lambda s: (s.snapshots / "rm-1").mkdir(), NATIVE),
     "a file among them": (lambda s: (s.snapshots / "x").write_text("x"), NATIVE),
+    "a pipe in one": (lambda s: os.mkfifo(s.snapshots / "1" / "x"), NATIVE),
+    "a link in one": (lambda s: (s.snapshots / "1" / "x").symlink_to("fs"), NATIVE),
     "a file in one": (lambda s: (s.snapshots / "1" / "x").write_text("x"), NATIVE),
 }
 
@@ -124,6 +126,22 @@ async def test_what_is_stray_is_found_and_removed(stores: Stores, name: str) -> 
     assert finding["repaired"]
     assert not await of(lambda: os.path.lexists(finding["path"]))
     assert await of(lambda: stores.found(deep=True)) == []
+
+
+async def test_a_stray_whose_name_is_no_text_is_found_and_removed(
+    stores: Stores,
+) -> None:
+    strays = [
+        os.fsencode(stores.blob.parent) + b"/\xff",
+        os.fsencode(stores.snapshots / "1") + b"/\xfe",
+    ]
+    for stray in strays:
+        await of(partial(os.symlink, "nowhere", stray))
+    found = (await of(stores.check))["findings"]
+    assert [one["path"][-5:] for one in found] == [r"/\xff", r"/\xfe"]
+    await of(lambda: stores.check(repair=True))
+    assert not await of(lambda: [one for one in strays if os.path.lexists(one)])
+    assert await of(stores.found) == []
 
 
 FAULTS: dict[str, tuple[Break, str, str, bool]] = {

@@ -14,6 +14,7 @@ from pluggd.errors import (
     PluggdError,
 )
 from pluggd.model.record import encode
+from pluggd.objects import pages
 from pluggd.plugin import INLINE_ATTRIBUTE
 from pluggd.services import call
 from pluggd.services.leases import LeaseList, Resource
@@ -70,8 +71,9 @@ RESOURCE_ERRORS: dict[str, tuple[Resource, type[PluggdError], str]] = {
     ),
     "no type": (
         Resource(id="x"),
-        NotImplemented_,
-        "resource type  not supported yet: not implemented",
+        InvalidArgument,
+        "resource type must be content, images, ingests or snapshots/<snapshotter>: "
+        "invalid argument",
     ),
     "no id": (
         Resource(type="ingests"),
@@ -131,7 +133,10 @@ async def test_labels_are_checked(stores: Stand) -> None:
             await stores.leases.create(id="x", labels={"k": "\udc80"})
 
 
-async def test_gets_and_lists_are_the_stored_bytes(stores: Stand) -> None:
+async def test_gets_and_lists_are_the_stored_bytes(
+    stores: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SLICE", 1 << 62)  # nobody else is to have a turn
     assert isinstance(stores.leases, LeaseManager)
     with call.using(namespace="ns"):
         created = await stores.leases.create(id="l", labels={"k": "v"})
@@ -215,6 +220,18 @@ async def test_an_expired_lease_goes_and_so_does_what_it_held(stores: Stand) -> 
         assert present(stores) == {OTHER}
         ids = [one.id for one in (await stores.leases.list()).leases]
         assert ids == ["future", "odd"]
+
+
+async def test_an_expiry_that_cannot_be_read_is_told(
+    stores: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    with call.using(namespace="ns"):
+        await stores.leases.create(id="fine", labels={EXPIRE: "2100-01-01T00:00:00Z"})
+        assert not caplog.records
+        await stores.leases.create(id="odd", labels={EXPIRE: "tomorrow"})
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "its containerd.io/gc.expire is 'tomorrow'" in record.getMessage()
 
 
 async def test_a_call_with_a_lease_puts_what_it_makes_on_it(stores: Stand) -> None:

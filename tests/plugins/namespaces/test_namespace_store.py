@@ -8,6 +8,7 @@ import pytest
 
 from pluggd.errors import FailedPrecondition, InvalidArgument, NotFound
 from pluggd.model.record import encode
+from pluggd.objects import pages
 from pluggd.plugin import INLINE_ATTRIBUTE
 from pluggd.services import call
 from pluggd.services.leases import Resource
@@ -86,7 +87,10 @@ async def test_an_update_with_a_long_label_changes_nothing(stores: Stand) -> Non
     assert await stores.namespaces.get(name="ns") == created
 
 
-async def test_gets_and_lists_are_the_stored_bytes(stores: Stand) -> None:
+async def test_gets_and_lists_are_the_stored_bytes(
+    stores: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SLICE", 1 << 62)  # nobody else is to have a turn
     store = stores.namespaces
     assert isinstance(store, NamespaceStore)
     created = await store.create(namespace=Namespace(name="ns", labels={"a": "1"}))

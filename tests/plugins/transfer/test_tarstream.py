@@ -6,13 +6,21 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pluggd.errors import InvalidArgument, ResourceExhausted
-from plugins.transfer.tarstream import Data, Entry, EntryEnd, TarStream
+from plugins.transfer.tarstream import (
+    BLOCK,
+    MAX_NAME,
+    Data,
+    Entry,
+    EntryEnd,
+    TarStream,
+)
 
 Files = dict[str, bytes]
 
@@ -123,3 +131,53 @@ def test_a_malformed_pax_header_is_refused(body: bytes) -> None:
     data = header.tobuf()[:512] + body + bytes(-len(body) % 512)
     with pytest.raises(InvalidArgument, match="malformed pax"):
         list(TarStream().feed(data))
+
+
+def pax(*records: tuple[bytes, bytes], kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """An extended header of these records."""
+    body = b""
+    for key, value in records:
+        line = b" " + key + b"=" + value + b"\n"
+        length = len(line) + 1
+        while len(str(length)) + len(line) != length:
+            length = len(str(length)) + len(line)
+        body += str(length).encode() + line
+    header = tarfile.TarInfo("x")
+    header.type = kind
+    header.size = len(body)
+    return header.tobuf()[:BLOCK] + body + bytes(-len(body) % BLOCK)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_extended_headers_cost_no_memory_however_many_come(kind: bytes) -> None:
+    stream = TarStream()
+    tracemalloc.start()
+    for number in range(200):
+        header = pax((b"key-%d" % number, bytes(100_000)), kind=kind)
+        assert not list(stream.feed(header))
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 1_000_000
+
+
+def test_a_name_is_no_longer_than_a_path_can_be() -> None:
+    longest = "n" * MAX_NAME
+    assert set(read(archive({longest: b"x"}), BLOCK)) == {longest}
+    for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        with pytest.raises(InvalidArgument, match=r"name of 4097 bytes.*may have 4096"):
+            read(archive({longest + "n": b"x"}, kind), BLOCK)
+
+
+@pytest.mark.parametrize(
+    "size", ["-1", "1_0", "٣", " 1", "", "9" * 19, "9" * 30, "9" * 5000, str(2**63)]
+)
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    header = tarfile.TarInfo("a").tobuf()[:BLOCK]
+    with pytest.raises(InvalidArgument, match='entry "a" has the bad size'):
+        list(TarStream().feed(pax((b"size", size.encode())) + header))
+
+
+def test_a_sparse_file_is_refused() -> None:
+    header = tarfile.TarInfo("a").tobuf()[:BLOCK]
+    with pytest.raises(InvalidArgument, match='entry "a" is a sparse file'):
+        list(TarStream().feed(pax((b"GNU.sparse.major", b"1")) + header))

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -109,6 +110,15 @@ def files_of(data: bytes) -> dict[str, bytes]:
             if content is not None:
                 found[entry.name] = content.read()
     return found
+
+
+def blobs_in(data: bytes) -> set[str]:
+    """The digests of an archive."""
+    return {
+        name.removeprefix("blobs/").replace("/", ":")
+        for name in files_of(data)
+        if name.startswith("blobs/")
+    }
 
 
 async def assert_nothing_changed(client: Client) -> None:
@@ -380,6 +390,70 @@ async def test_an_oversized_description_is_refused_before_it_is_read(
         with pytest.raises(ResourceExhausted, match="max_manifest"):
             await import_archive(client, GOOD)
         await assert_nothing_changed(client)
+
+
+def index_over(
+    layout: Layout, note: str, entries: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """An index that differs from others over the same entries by its note."""
+    index = {
+        "schemaVersion": 2,
+        "manifests": entries,
+        "annotations": {"note": note},
+    }
+    return layout.add_json(index, oci.OCI_INDEX)
+
+
+def tower(levels: int) -> Layout:
+    """One image in an index in an index, ..."""
+    layout = Layout()
+    top = layout.add_image([{"a": b"1"}])
+    for level in range(levels):
+        top = index_over(layout, str(level), [top])
+    layout.name(top, NAME)
+    return layout
+
+
+async def test_as_many_indexes_within_indexes_as_are_allowed(tmp_path: Path) -> None:
+    layout = tower(4)
+    async with connected(tmp_path) as client:
+        await import_archive(client, layout.tar())
+        assert blobs_in(await export_archive(client, NAME)) == set(layout.blobs)
+
+
+async def test_indexes_within_indexes_have_an_end(tmp_path: Path) -> None:
+    data = tower(5).tar()
+    async with connected(tmp_path) as client:
+        with pytest.raises(ResourceExhausted, match="within more than 4 others"):
+            await import_archive(client, data)
+        await assert_nothing_changed(client)
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "s390x"])
+async def test_indexes_that_name_the_same_parts_are_looked_at_once(
+    tmp_path: Path, architecture: str
+) -> None:
+    """Three levels of seventy indexes, each of which names all that are below: a third of a
+    million ways to the one manifest, which is wanted or not."""
+    layout = Layout()
+    below = [layout.add_image([{"a": b"1"}], architecture=architecture)]
+    for level in range(4):
+        below = [index_over(layout, f"{level} {n}", below) for n in range(70)]
+    layout.name(below[0], NAME)
+    for other in below[1:]:
+        del layout.blobs[other["digest"]]
+    async with connected(tmp_path) as client:
+        if architecture != "amd64":
+            with pytest.raises(InvalidArgument, match=architecture):
+                await import_archive(
+                    client, layout.tar(), step=1 << 20, platforms=["linux/amd64"]
+                )
+            return
+        await import_archive(
+            client, layout.tar(), step=1 << 20, platforms=["linux/amd64"]
+        )
+        data = await export_archive(client, NAME, all_platforms=True)
+        assert blobs_in(data) == set(layout.blobs)
 
 
 async def test_a_cancelled_import_leaves_nothing(tmp_path: Path) -> None:

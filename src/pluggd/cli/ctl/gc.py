@@ -11,6 +11,7 @@ from pluggd.cli.ctl.args import DIGESTS
 from pluggd.cli.ctl.output import (
     clean,
     json_document,
+    note,
     out,
     short_duration,
     size,
@@ -94,6 +95,11 @@ def explain(app: App, type_: str, name: str) -> None:
         json_document(answer)
     elif not answer.get("exists"):
         out(f"{type_} {clean(name)} does not exist in namespace {app.namespace}")
+        if type_ == "content" and not name.startswith("sha"):
+            note(
+                "  The name of content is its digest; of what else it is, "
+                "--type says: image, container, lease, ..."
+            )
     elif not answer.get("path"):
         out("nothing keeps it: the next collection removes it")
     else:
