@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from pluggd.core.clashes import reject_clashes
 from pluggd.core.discovery import (
     Found,
     bundled_dir,
     discover,
     installed_sources,
-    reject_clashes,
 )
 from pluggd.core.loading import load_all
 from pluggd.errors import InvalidArgument
@@ -96,6 +97,51 @@ def test_two_plugins_of_one_uri_are_refused_with_both_paths(tmp_path: Path) -> N
         assert failure.code == "already_exists"
         assert str(tmp_path / "one.py") in failure.reason
         assert str(tmp_path / "two.py") in failure.reason
+
+
+SERVED = PLUGIN.replace(
+    "@asynccontextmanager",
+    """
+from pluggd.services.rpc import rpc
+
+class Thing:
+    @rpc()
+    async def do(self) -> None: ...
+
+@asynccontextmanager""",
+).replace("object)", "Thing)")
+
+
+def test_two_kinds_of_one_service_are_refused_with_both_names(tmp_path: Path) -> None:
+    write(tmp_path / "one.py", text=SERVED)
+    write(tmp_path / "two.py", text=SERVED.replace('"test.', '"other.'))
+    write(tmp_path / "three.py", text=PLUGIN.replace('"test.', '"silent.'))
+    failures = {one.name: one.failure for one in reject_clashes(find(tmp_path), [])}
+    assert failures.pop("three") is None  # nobody can call it
+    for failure in failures.values():
+        assert failure is not None
+        assert failure.code == "already_exists"
+        for text in ("test.thing.v1", "other.thing.v1", "called as thing.v1"):
+            assert text in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("pluggd.images.v1", "import IMAGES from pluggd.services.images instead"),
+        ("acme.images.v1", "kind acme.images.v1 of .* would be called as images.v1"),
+    ],
+)
+def test_what_pluggd_declares_is_taken(tmp_path: Path, name: str, rule: str) -> None:
+    write(tmp_path / "mine.py", text=SERVED.replace("test.{kind}.v1", name))
+    found = discover([tmp_path], installed=False)
+    failures = {
+        one.path: one.failure.reason
+        for one in reject_clashes(found, [])
+        if one.failure is not None
+    }
+    assert list(failures) == [str(tmp_path / "mine.py")]
+    assert re.search(rule, failures[str(tmp_path / "mine.py")])
 
 
 def test_what_is_disabled_clashes_with_nobody(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -344,48 +344,3 @@ def _ask(
 
 def _no_start(context: object) -> NoReturn:
     raise AssertionError(f"a registration that is wrong is not started ({context})")
-
-
-def reject_clashes(found: Iterable[Found], disabled: Iterable[str]) -> list[Found]:
-    """Fail all plugins that share a URI, and all that come from folders of one name.
-
-    Neither is preferred, since the choice would depend on the order of directories.
-    What is disabled clashes with nobody.
-    """
-    everything = list(found)
-    off = set(disabled)
-    live = [one for one in everything if one.registration and one.uri not in off]
-    reasons: dict[int, str] = {}
-    for one in live:
-        same_uri = [other for other in live if other.uri == one.uri]
-        same_name = {
-            other.path
-            for other in live
-            if other.name == one.name and Path(other.path).is_absolute()
-        }
-        if len(same_uri) > 1:
-            paths = " and ".join(
-                sorted(f"{other.path} ({other.origin})" for other in same_uri)
-            )
-            reasons[id(one)] = (
-                f"plugin {one.uri} exists more than once, in {paths}: remove one or give"
-                " it another id: already exists"
-            )
-        elif len(same_name) > 1 and one.path in same_name:
-            paths = " and ".join(sorted(same_name))
-            reasons[id(one)] = (
-                f"plugin folder {one.name} exists more than once, as {paths}: rename"
-                " one: already exists"
-            )
-    return [
-        Found(
-            one.name,
-            one.path,
-            one.origin,
-            one.registration,
-            Failure(reasons[id(one)], "already_exists"),
-        )
-        if id(one) in reasons
-        else one
-        for one in everything
-    ]

@@ -19,12 +19,15 @@ from pluggd.model.api import judge
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import Record
 from pluggd.plugin import Registration
+from pluggd.services.daemon import DAEMON
+from pluggd.services.hello import RPC
 from pluggd.services.kind import Kind
 from pluggd.struct import as_map
 
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.v[0-9]+")
 
-_OWN_KINDS = "pluggd.services."
+OWN_KINDS = "pluggd.services."
+"""Modules that begin so declare the kinds that come with pluggd."""
 
 
 def require_registration(value: object, name: str) -> None:
@@ -78,6 +81,11 @@ def validate(registration: Registration[Any, Any]) -> None:
                 f"plugin {registration.uri}: kind {kind.name!r} must be dotted lower-case"
                 ' names that end in a version, as in "pluggd.images.v1": invalid argument'
             )
+    if registration.provides.name in (DAEMON.name, RPC.name):
+        raise InvalidArgument(
+            f"plugin {registration.uri}: kind {registration.provides.name} is the daemon's"
+            " own, which no plugin provides: make a kind of another name: invalid argument"
+        )
     config: Any = registration.config
     if not isinstance(config, type) or not issubclass(config, Record):
         raise InvalidArgument(
@@ -143,7 +151,7 @@ def _validate_service(registration: Registration[Any, Any]) -> None:
     """What the interface declares is served later; a mistake in it is found here, where
     it is that plugin's alone. Those of our own kinds are known to be right
     (tests/core/test_own_kinds.py), and reading them all would be a sixth of each start."""
-    if registration.provides.interface.__module__.startswith(_OWN_KINDS):
+    if registration.provides.interface.__module__.startswith(OWN_KINDS):
         return
     try:
         arguments_of(registration.provides)

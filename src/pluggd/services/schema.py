@@ -163,6 +163,11 @@ def has_methods(kind: Kind[Any]) -> bool:
     return any(True for _ in _declared(kind.interface))
 
 
+def is_served(kind: Kind[Any]) -> bool:
+    """Whether clients may call it, and there is something to call."""
+    return kind.served and has_methods(kind)
+
+
 def served_names(kind: Kind[Any]) -> list[str]:
     """The methods in Python, without reading what they take."""
     return [attribute for attribute, _, _ in _declared(kind.interface)]

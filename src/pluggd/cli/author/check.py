@@ -18,7 +18,7 @@ from pluggd.cli.author.kinds import known_kinds
 from pluggd.cli.author.places import sources_at
 from pluggd.cli.author.together import together
 from pluggd.cli.author.yields import wrong_types
-from pluggd.core.advice import meant
+from pluggd.core.advice import makes_its_own, meant
 from pluggd.core.discovery import (
     Found,
     bundled_dir,
@@ -53,7 +53,8 @@ def check_plugins(path: Path, beside: Sequence[Path], say: Say) -> bool:
     shared = together(found, others)
     good = True
     for one in found:
-        problems = [*_of_one(one, provided), *shared.get((one.path, one.uri), ())]
+        clashes = shared.get((one.path, one.uri), ())
+        problems = list(dict.fromkeys([*_of_one(one, provided), *clashes]))
         say(f"{one.uri}  ({one.path})")
         for problem in problems:
             say(f"  wrong: {problem}")
@@ -109,10 +110,7 @@ def _requirements(
     for kind in (registration.provides, *registration.requires, *registration.wants):
         ours = known.get(kind.name)
         if ours is not None and ours.kind is not kind:
-            yield (
-                f"makes a kind of its own named {kind.name}: import"
-                f" {ours.constant} from {ours.module} instead"
-            )
+            yield makes_its_own(kind.name, ours.constant, ours.module)
 
 
 def _options(one: Found) -> Iterable[str]:

@@ -51,7 +51,7 @@ def new(
         raise click.UsageError(
             "--kind and --decorate exclude each other: what decorates a kind provides it"
         )
-    wanted = decorate or kind or name.replace("-", "_")
+    wanted = decorate or kind or f"example.{name.replace('-', '_')}.v1"
     try:
         made = new_plugin(name, wanted, form, directory, over=decorate is not None)
     except PluggdError as error:
