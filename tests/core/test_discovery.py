@@ -190,6 +190,12 @@ def test_a_broken_module_is_not_left_half_imported(tmp_path: Path) -> None:
             "requires and wants hold kinds",
         ),
         ("start=start", "start=None", "start must be callable"),
+        ("start=start", "start=start, live='size'", "live must be a tuple of names"),
+        ("start(ctx)", "start()", "start must take one argument"),
+        ("start(ctx)", "start(ctx, more)", "start must take one argument"),
+        ("object)", "object())", "the interface of a kind must be a class, as in"),
+        ("pluggd_register()", "pluggd_register(config)", "takes no arguments"),
+        ("pluggd_register()", "register()", "marks register() with @hookimpl"),
         ("return Registration", "return dict", "returned a dict, not a Registration"),
         (
             "return Registration",
@@ -205,6 +211,28 @@ def test_a_registration_that_cannot_be_is_told(
     (one,) = find(tmp_path)
     assert one.failure is not None
     assert reason in one.failure.reason
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "a: set[int]) -> None",
+        "a: list[Inner]) -> None",
+        "a: int) -> dict[str, complex]",
+    ],
+)
+def test_a_type_that_nobody_could_be_told_of_is_refused(
+    tmp_path: Path, signature: str
+) -> None:
+    before = (
+        "\nclass Inner(Record, frozen=True):\n    what: set[int] = set()\n\nclass Thing"
+    )
+    text = SERVED.replace("\nclass Thing", before).replace("self)", "self, *, b)")
+    text = text.replace("b) -> None", signature)
+    write(tmp_path / "wrong.py", text="from pluggd.model.record import Record\n" + text)
+    (one,) = find(tmp_path)
+    assert one.failure is not None
+    assert "has no form on the wire, which has records, str" in one.failure.reason
 
 
 def test_a_config_without_defaults_is_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -306,8 +307,19 @@ def _ask(
 ) -> list[tuple[Registration[Any, Any], Failure | None]]:
     manager = _Manager(PROJECT)
     manager.add_hookspecs(PluggdSpec)
-    manager.register(module, name)
-    manager.check_pending()
+    try:
+        manager.register(module, name)
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        marked = [
+            f"{one}{inspect.signature(value)}"
+            for one, value in vars(module).items()
+            if manager.parse_hookimpl_opts(module, one) is not None
+        ]
+        raise InvalidArgument(
+            f"plugin module {name} marks {', '.join(marked)} with @hookimpl: that is for"
+            " pluggd_register() alone, which takes no arguments: invalid argument"
+        ) from None
     if not manager.hook.pluggd_register.get_hookimpls():
         raise InvalidArgument(
             f"plugin module {name} has no function pluggd_register marked with"

@@ -28,6 +28,9 @@ from pluggd.core.discovery import (
     installed_sources,
 )
 from pluggd.core.toml_text import default_text
+from pluggd.errors import InvalidArgument
+from pluggd.model.api import judge
+from pluggd.model.record import convert
 from pluggd.plugin import Registration
 from pluggd.services.daemon import DAEMON
 
@@ -58,6 +61,8 @@ def check_plugins(path: Path, beside: Sequence[Path], say: Say) -> bool:
         say(f"{one.uri}  ({one.path})")
         for problem in problems:
             say(f"  wrong: {problem}")
+        if warning := _deprecated(one):
+            say(f"  warning: {warning}")
         if not problems:
             say("  ok: registration, requirements, options, interface")
         good = good and not problems
@@ -96,6 +101,12 @@ def _of_one(one: Found, provided: set[str]) -> Iterable[str]:
     yield from wrong_types(one.registration)
 
 
+def _deprecated(one: Found) -> str:
+    if one.registration is None or one.failure is not None or not one.registration.api:
+        return ""
+    return judge(one.registration.api)
+
+
 def _requirements(
     registration: Registration[Any, Any], provided: set[str]
 ) -> Iterable[str]:
@@ -116,17 +127,21 @@ def _requirements(
 def _options(one: Found) -> Iterable[str]:
     assert one.registration is not None
     try:
-        text = default_text([one])
-        tomllib.loads(text)
+        written = tomllib.loads(default_text([one]))
     except Exception as error:  # noqa: BLE001 - whatever an author's record may raise
         yield f"its options cannot be written as TOML: {type(error).__name__}: {error}"
+        return
+    try:
+        convert(written.get("plugins", {}).get(one.uri, {}), one.registration.config)
+    except InvalidArgument as error:
+        yield f"a default of its options is not of the type of the option: {error}"
 
 
 def side_effects(path: Path) -> list[str]:
     """What importing the plugins there does, found out in a process of its own."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pluggd.cli.author.purity", str(path)],
+            [sys.executable, "-P", "-m", "pluggd.cli.author.purity", str(path)],
             capture_output=True,
             text=True,
             timeout=IMPORT,
@@ -161,7 +176,7 @@ def _typed(path: Path, say: Say) -> bool:
     # mypy does not look into a checkout of pluggd by itself.
     source = str(Path(__file__).parents[3])
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary"],
+        [sys.executable, "-P", "-m", "mypy", "--no-error-summary"],
         cwd=project,
         env={**os.environ, "MYPYPATH": source},
         capture_output=True,
