@@ -89,6 +89,8 @@ def check(
     """
     from pluggd.cli.author.check import check_plugins
 
+    if lacks and not conformance:
+        raise click.UsageError("--lacks is for the rules that --conformance runs")
     try:
         good = check_plugins(path, beside, click.echo)
         if good and conformance:

@@ -108,7 +108,7 @@ def note_threads(audit: Audit) -> None:
         audit.note("starts a thread")
         original(self)
 
-    threading.Thread.start = start
+    setattr(threading.Thread, "start", start)  # noqa: B010 - no type has it replaced
 
 
 def _short(value: object) -> str:
