@@ -180,7 +180,7 @@ def _check_fields(
         key = (*prefix, name)
         if name not in fields:
             problems.append(
-                _problem(sources, key, "unknown key" + did_you_mean(name, fields))
+                _problem(sources, key, "unknown key" + did_you_mean(name, _keys(hints)))
             )
             continue
         hint: Any = hints[name]
@@ -210,6 +210,18 @@ def _check_fields(
                 words = ", ".join(map(str, typing.get_args(hint)))
                 text = f"{value!r} is none of {words}"
             problems.append(_problem(sources, key, text))
+
+
+def _keys(hints: dict[str, Any]) -> list[str]:
+    """The keys of a table, and those of the tables in it, dotted: `log_level` is a likely
+    slip for `log.level`."""
+    inner = [
+        f"{name}.{field}"
+        for name, hint in hints.items()
+        if isinstance(hint, type) and issubclass(hint, Record)
+        for field in hint.__struct_fields__
+    ]
+    return [*hints, *inner]
 
 
 def _plain(text: str) -> str:
