@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from pluggd.client import Client
-from pluggd.core.choosing import layer, not_chosen
+from pluggd.core.choosing import layer, not_chosen, undecided
 from pluggd.errors import FailedPrecondition, InvalidArgument, Unavailable
 from pluggd.plugin import Context, NoConfig, Registration, inline
 from pluggd.services.kind import Kind
@@ -102,6 +102,28 @@ def test_without_a_choice_neither_alternatives_nor_decorators_start() -> None:
         OUTER: 'decorates nothing: [decorate] greeter = ["outer"] puts it over the '
         "provider of test.greeter.v1",
     }
+
+
+def test_several_providers_of_which_none_is_chosen_are_told() -> None:
+    known = [
+        plain(),
+        plain("two"),
+        plain("other", alternative=True),
+        decorator("outer"),
+    ]
+    (told,) = undecided(known, Made(), ())
+    assert "kind test.greeter.v1 has more than one provider, store, two, and" in told
+    assert '[select] greeter = "store"' in told
+    assert undecided(known, Made("two"), ()) == []
+    assert undecided(known, Made("other"), ()) == []
+    assert undecided(known, Made(), [STORE]) == []
+    assert undecided(known[1:], Made(), ()) == []
+    assert undecided([silent("one"), silent("two")], Made(), ()) == []
+
+
+def silent(id: str) -> Registration[object, NoConfig]:
+    """Of a kind that nobody calls: several of it may be what is meant."""
+    return Registration(provides=NEED, id=id, start=plain().start)
 
 
 def test_a_selected_alternative_takes_the_place_of_all_others() -> None:

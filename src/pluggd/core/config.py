@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pluggd import paths
+from pluggd.core.choosing import undecided
 from pluggd.core.config_files import ConfigError, Key, Sources
 from pluggd.core.discovery import Found
 from pluggd.core.settings import Settings, short_kind
@@ -119,7 +120,12 @@ def configure(
                 f"{sources.where(('root',))}: root: root and state must differ, both are {root}"
             ]
         )
-    return Configuration(settings, root, state, address, records, warnings, sources)
+    configuration = Configuration(
+        settings, root, state, address, records, warnings, sources
+    )
+    registrations = [one.registration for one in known.values() if one.registration]
+    warnings += undecided(registrations, configuration, settings.disabled_plugins)
+    return configuration
 
 
 def _deprecated(found: Iterable[Found]) -> list[str]:
@@ -226,6 +232,7 @@ def _keys(hints: dict[str, Any]) -> list[str]:
 
 def _plain(text: str) -> str:
     r"""`Expected \`int\`, got \`str\`` in the words of the other messages."""
+    text = text.replace("`object`", "`table`")
     return (text[:1].lower() + text[1:]).replace("`", "").replace(" - at $", " at ")
 
 
