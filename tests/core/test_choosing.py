@@ -216,6 +216,20 @@ async def test_a_disabled_decorator_is_passed_over(tmp_path: Path) -> None:
         assert await client.get(USER).greet() == "user(inner(store))"
 
 
+async def test_what_is_told_is_what_was_disabled_and_not_what_never_started(
+    tmp_path: Path,
+) -> None:
+    others = [decorator("outer"), plain("other", alternative=True)]
+    async with running(tmp_path, "", plain(), user(), *others) as (daemon, client):
+        await daemon.daemon.face.disable_plugin(STORE)
+        with pytest.raises(
+            Unavailable, match=f"because {STORE}: disabled .disabled by"
+        ):
+            await client.get(GREETER).greet()
+        infos = {one.uri: one for one in daemon.daemon.face.plugins()}
+        assert [one.uri for one in infos["test.user.v1.x"].causes] == [STORE]
+
+
 async def test_a_restart_of_what_is_decorated_restarts_the_decorators(
     tmp_path: Path,
 ) -> None:
