@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -173,12 +174,10 @@ def _typed(path: Path, say: Say) -> bool:
     if project is None:
         say("not checked: types, for no pyproject.toml has a [tool.mypy]")
         return True
-    # mypy does not look into a checkout of pluggd by itself.
-    source = str(Path(__file__).parents[3])
     done = subprocess.run(
         [sys.executable, "-P", "-m", "mypy", "--no-error-summary"],
         cwd=project,
-        env={**os.environ, "MYPYPATH": source},
+        env={**os.environ, **_where_pluggd_is()},
         capture_output=True,
         text=True,
         check=False,
@@ -188,6 +187,16 @@ def _typed(path: Path, say: Say) -> bool:
     if done.returncode == 0:
         say("ok: types (mypy)")
     return done.returncode == 0
+
+
+def _where_pluggd_is() -> dict[str, str]:
+    """For mypy, which does not look into a checkout by itself, and refuses to be sent to
+    where packages are installed."""
+    source = Path(__file__).resolve().parents[3]
+    installed = {
+        Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")
+    }
+    return {} if source in installed else {"MYPYPATH": str(source)}
 
 
 def _configures_mypy(file: Path) -> bool:
