@@ -15,7 +15,8 @@ from pluggd.contents.files import disk_error, failing_as, hash_descriptor
 from pluggd.errors import DataLoss, PluggdError
 from pluggd.model.digests import split_digest
 from pluggd.services.fsck import Problem
-from plugins.content.disk import Disk
+
+from .disk import Disk
 
 INLINE_READ = 1 << 17
 """Up to here (some 20 microseconds) what the page cache has is copied on the spot."""

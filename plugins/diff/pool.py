@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import trio
 
 from pluggd.errors import Internal, PluggdError
-from plugins.diff.child import Message, Worker, WorkerFailed
+
+from .child import Message, Worker, WorkerFailed
 
 IDLE = 10.0
 """Seconds without work after which the processes end; one starts in some 50 ms."""

@@ -14,12 +14,13 @@ from pluggd.model.types import Descriptor, Mount
 from pluggd.services.content import Content
 from pluggd.services.diff import Applying
 from pluggd.services.rpc import Send
-from plugins.diff.config import Config
-from plugins.diff.creating import Creation
-from plugins.diff.mediatypes import compression_of
-from plugins.diff.pool import Pool
-from plugins.diff.progress import latest
-from plugins.diff.targets import writable
+
+from .config import Config
+from .creating import Creation
+from .mediatypes import compression_of
+from .pool import Pool
+from .progress import latest
+from .targets import writable
 
 Logger = logging.LoggerAdapter[logging.Logger]
 

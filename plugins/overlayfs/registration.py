@@ -12,9 +12,10 @@ import trio
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.snapshots import SNAPSHOTTER, Snapshotter
 from pluggd.snapshotter import LocalSnapshotter
-from plugins.overlayfs.config import Config
-from plugins.overlayfs.layout import OverlayLayout
-from plugins.overlayfs.probe import working_options
+
+from .config import Config
+from .layout import OverlayLayout
+from .probe import working_options
 
 
 @asynccontextmanager

@@ -13,11 +13,12 @@ import trio
 from pluggd.model.image_names import parse_image_name
 from pluggd.services.credentials import Credential
 from pluggd.services.resolver import NO_ACCESS, Access, Remote
-from plugins.registry.config import Config
-from plugins.registry.credentials import Sources, make_credential
-from plugins.registry.hosts import Host, find_hosts
-from plugins.registry.reach import Lookup, lookup
-from plugins.registry.totals import Totals
+
+from .config import Config
+from .credentials import Sources, make_credential
+from .hosts import Host, find_hosts
+from .reach import Lookup, lookup
+from .totals import Totals
 
 
 class RegistryResolver:
@@ -43,8 +44,8 @@ class RegistryResolver:
     ) -> AsyncGenerator[Remote]:
         # At the first transfer, not at the start of the daemon: they take 0.1 s and
         # some megabytes.
-        from plugins.registry.remote import RegistryRemote
-        from plugins.registry.server import Server
+        from .remote import RegistryRemote
+        from .server import Server
 
         parsed = parse_image_name(name)
         config = self._config

@@ -18,12 +18,13 @@ from pluggd.services import call
 from pluggd.services.rpc import Send
 from pluggd.services.transfer import Progress
 from pluggd.services.unpack import ImageStates, ImageUsage, Unpacked, Unpacking
-from plugins.unpack.backends import Backends
-from plugins.unpack.checking import Checker
-from plugins.unpack.reading import Reader
-from plugins.unpack.unpacking import ChainUnpacking
-from plugins.unpack.usage import measure
-from plugins.unpack.waiting import Turns
+
+from .backends import Backends
+from .checking import Checker
+from .reading import Reader
+from .unpacking import ChainUnpacking
+from .usage import measure
+from .waiting import Turns
 
 
 class UnpackService:
