@@ -113,12 +113,13 @@ def validate(registration: Registration[Any, Any]) -> None:
             f" ({text}), and with them every file that does not name all options: choose"
             " defaults that it takes: invalid argument"
         ) from error
-    if not isinstance(given["live"], (tuple, list)):
+    live: Any = given["live"]
+    if isinstance(live, str):
         raise InvalidArgument(
             f"plugin {registration.uri}: live must be a tuple of names, as in"
-            f' live=("limit",), not {given["live"]!r}: invalid argument'
+            f' live=("limit",), not {live!r}: invalid argument'
         )
-    unknown = [name for name in given["live"] if name not in config.__struct_fields__]
+    unknown = [name for name in live if name not in config.__struct_fields__]
     if unknown:
         raise InvalidArgument(
             f"plugin {registration.uri}: live names {', '.join(map(repr, unknown))}, which"
