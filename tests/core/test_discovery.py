@@ -144,6 +144,20 @@ def test_what_pluggd_declares_is_taken(tmp_path: Path, name: str, rule: str) -> 
     assert re.search(rule, failures[str(tmp_path / "mine.py")])
 
 
+def test_another_name_for_an_interface_of_pluggd_is_no_other_service(
+    tmp_path: Path,
+) -> None:
+    text = SERVED.replace('"test.{kind}.v1", Thing', '"acme.images.v1", Images')
+    write(
+        tmp_path / "mine.py", text="from pluggd.services.images import Images\n" + text
+    )
+    found = reject_clashes(discover([tmp_path], installed=False), [])
+    failed = [one for one in found if one.failure is not None]
+    assert [one.path for one in failed] == [str(tmp_path / "mine.py")]
+    assert failed[0].failure is not None
+    assert "would be called as images.v1" in failed[0].failure.reason
+
+
 def test_what_is_disabled_clashes_with_nobody(tmp_path: Path) -> None:
     write(tmp_path / "a" / "same.py", "first")
     write(tmp_path / "b" / "same.py", "second")

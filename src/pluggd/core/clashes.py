@@ -79,14 +79,14 @@ def _same_service(one: Found, live: Sequence[Found]) -> str:
     both be served."""
     assert one.registration is not None
     kind = one.registration.provides
-    if kind.interface.__module__.startswith(OWN_KINDS) or not is_served(kind):
+    if not is_served(kind) or _constant(kind):
         return ""
     for other in live:
         assert other.registration is not None
         theirs = other.registration.provides
-        module = theirs.interface.__module__
-        if theirs.name == kind.name and module.startswith(OWN_KINDS):
-            return makes_its_own(kind.name, _constant(theirs, module), module)
+        constant = _constant(theirs) if theirs.name == kind.name else ""
+        if constant:
+            return makes_its_own(kind.name, constant, theirs.interface.__module__)
         if (
             theirs.name != kind.name
             and theirs.service == kind.service
@@ -100,7 +100,10 @@ def _same_service(one: Found, live: Sequence[Found]) -> str:
     return ""
 
 
-def _constant(kind: Kind[Any], module: str) -> str:
-    """What its module calls it."""
+def _constant(kind: Kind[Any]) -> str:
+    """What the module of pluggd that declares a kind calls it; "" for one of others."""
+    module = kind.interface.__module__
+    if not module.startswith(OWN_KINDS):
+        return ""
     members = vars(sys.modules[module]).items()
-    return next((name for name, value in members if value is kind), "it")
+    return next((name for name, value in members if value == kind), "")
