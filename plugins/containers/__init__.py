@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container store: records that pin what a task needs. See README.md."""
 
-from plugins.containers.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -12,7 +12,8 @@ from pluggd.model.labels import without_empty
 from pluggd.model.record import decode, replace
 from pluggd.model.types import Any
 from pluggd.services.containers import Container
-from plugins.containers.validation import validate_unchanged
+
+from .validation import validate_unchanged
 
 _SNAPSHOT_KEY = ("snapshot_key", "snapshotkey")
 """The record's word, and containerd's."""

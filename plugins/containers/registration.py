@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, NoConfig, Registration, hookimpl
 from pluggd.services.containers import CONTAINERS, Containers
 from pluggd.services.metadata import CONTAINER, METADATA, ResourceType
-from plugins.containers.store import TABLE, ContainerStore
+
+from .store import TABLE, ContainerStore
 
 
 @asynccontextmanager

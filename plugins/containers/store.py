@@ -35,8 +35,9 @@ from pluggd.services.metadata import (
     Transaction,
     View,
 )
-from plugins.containers.fields import adaptor, check_update, normalized, updated
-from plugins.containers.validation import validate_container
+
+from .fields import adaptor, check_update, normalized, updated
+from .validation import validate_container
 
 TABLE = "containers"
 

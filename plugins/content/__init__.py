@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The content store: blobs as files under their digest. See README.md."""
 
-from plugins.content.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -16,7 +16,8 @@ from pluggd.contents.files import disk_error, failing_as, hash_descriptor
 from pluggd.errors import DataLoss
 from pluggd.model.digests import split_digest
 from pluggd.services.fsck import Problem
-from plugins.content.disk import Disk
+
+from .disk import Disk
 
 INLINE_READ = 1 << 20
 """Up to here (some 160 microseconds, of which sending it takes as many) what the page

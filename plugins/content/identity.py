@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from plugins.content.disk import Disk
+from .disk import Disk
 
 _FILE = "id"
 

@@ -16,10 +16,11 @@ from pluggd.services.content import CONTENT, Content
 from pluggd.services.gc import GC
 from pluggd.services.metadata import METADATA
 from pluggd.services.namespaces import NAMESPACES
-from plugins.content.config import Config
-from plugins.content.disk import Disk
-from plugins.content.fileblobs import FileBlobs
-from plugins.content.identity import FileMark
+
+from .config import Config
+from .disk import Disk
+from .fileblobs import FileBlobs
+from .identity import FileMark
 
 
 @asynccontextmanager

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The content store over an S3-compatible object store. See README.md."""
 
-from plugins.content_s3.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

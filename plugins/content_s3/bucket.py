@@ -22,9 +22,10 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from pluggd.errors import FailedPrecondition, PluggdError, Unavailable
-from plugins.content_s3.config import Config
-from plugins.content_s3.credentials import FileCredentials
-from plugins.content_s3.trouble import Health, request_error
+
+from .config import Config
+from .credentials import FileCredentials
+from .trouble import Health, request_error
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

@@ -9,7 +9,8 @@ import trio
 
 from pluggd.contents.identity import check_identity, strangers
 from pluggd.services.metadata import Metadata
-from plugins.content_s3.bucket import Bucket, Missing
+
+from .bucket import Bucket, Missing
 
 _KEY = "id"
 

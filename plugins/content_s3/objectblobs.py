@@ -16,9 +16,10 @@ from pluggd.contents.spool import Spool
 from pluggd.errors import DataLoss, Unavailable
 from pluggd.model.digests import HEX_LENGTH, split_digest
 from pluggd.services.fsck import Problem
-from plugins.content_s3.bucket import Bucket, Missing, Object
-from plugins.content_s3.mark import Identity
-from plugins.content_s3.opened import OpenObject
+
+from .bucket import Bucket, Missing, Object
+from .mark import Identity
+from .opened import OpenObject
 
 _hex = re.compile("[0-9a-f]+")
 _ROOT = "blobs"

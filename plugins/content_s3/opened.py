@@ -13,7 +13,8 @@ from pluggd.contents.blobs import BlobMissing
 from pluggd.contents.files import failing_as, write_all
 from pluggd.errors import DataLoss
 from pluggd.model.digests import split_digest
-from plugins.content_s3.bucket import Bucket, Missing
+
+from .bucket import Bucket, Missing
 
 
 class OpenObject:

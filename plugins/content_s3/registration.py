@@ -16,7 +16,8 @@ from pluggd.services.content import CONTENT, Content
 from pluggd.services.gc import GC
 from pluggd.services.metadata import METADATA
 from pluggd.services.namespaces import NAMESPACES
-from plugins.content_s3.config import Config
+
+from .config import Config
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Content]:
         raise Skip(
             'no bucket is configured: set bucket under [plugins."pluggd.content.v1.s3"]'
         )
-    from plugins.content_s3.starting import started
+    from .starting import started
 
     async with started(ctx) as store:
         yield store

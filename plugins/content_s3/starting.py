@@ -21,11 +21,12 @@ from pluggd.errors import FailedPrecondition, PluggdError, Unavailable
 from pluggd.plugin import Context
 from pluggd.services.content import Content
 from pluggd.services.metadata import METADATA
-from plugins.content_s3.bucket import Bucket
-from plugins.content_s3.config import Config
-from plugins.content_s3.mark import Identity, ObjectMark
-from plugins.content_s3.objectblobs import ObjectBlobs
-from plugins.content_s3.trouble import Health
+
+from .bucket import Bucket
+from .config import Config
+from .mark import Identity, ObjectMark
+from .objectblobs import ObjectBlobs
+from .trouble import Health
 
 PATIENCE = 8.0
 """Seconds that a start waits for the bucket."""

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers become files, and files layers. See README.md."""
 
-from plugins.diff.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -16,9 +16,10 @@ from pluggd.errors import AlreadyExists, NotFound, PluggdError
 from pluggd.model.labels import validate_labels
 from pluggd.model.types import Descriptor, Mount
 from pluggd.services.content import Content, Info
-from plugins.diff.mediatypes import created
-from plugins.diff.pool import Pool
-from plugins.diff.targets import open_directory, seen
+
+from .mediatypes import created
+from .pool import Pool
+from .targets import open_directory, seen
 
 UNCOMPRESSED = "containerd.io/uncompressed"
 

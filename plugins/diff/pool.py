@@ -13,7 +13,7 @@ import trio
 from pluggd.errors import Internal, PluggdError
 
 if TYPE_CHECKING:
-    from plugins.diff.child import Message, Worker
+    from .child import Message, Worker
 
 IDLE = 10.0
 """Seconds without work after which the processes end; one starts in some 50 ms."""
@@ -38,7 +38,7 @@ class Pool:
     ) -> Message:
         """What a job answers; progress is called with its reports. Cancelling kills
         the process. Raises PluggdError."""
-        from plugins.diff.child import WorkerFailed  # no start needs a worker
+        from .child import WorkerFailed  # no start needs a worker
 
         async with self._limit:
             worker = await self._worker()
@@ -76,7 +76,7 @@ class Pool:
             await self._idle.pop().kill()
 
     async def _worker(self) -> Worker:
-        from plugins.diff.child import Worker
+        from .child import Worker
 
         while self._idle:
             worker = self._idle.pop()

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.content import CONTENT
 from pluggd.services.diff import DIFF, Diff
-from plugins.diff.config import Config
-from plugins.diff.pool import Pool
-from plugins.diff.service import DiffService
+
+from .config import Config
+from .pool import Pool
+from .service import DiffService
 
 
 @asynccontextmanager

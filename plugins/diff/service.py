@@ -14,8 +14,9 @@ from pluggd.model.types import Descriptor, Mount
 from pluggd.services.content import Content
 from pluggd.services.diff import Applying
 from pluggd.services.rpc import Send
-from plugins.diff.config import Config
-from plugins.diff.pool import Pool
+
+from .config import Config
+from .pool import Pool
 
 Logger = logging.LoggerAdapter[logging.Logger]
 
@@ -40,9 +41,9 @@ class DiffService:
         progress: Send[Applying],
     ) -> Descriptor:
         # Here and below: with the first layer, not at the start of the daemon.
-        from plugins.diff.mediatypes import compression_of
-        from plugins.diff.progress import latest
-        from plugins.diff.targets import writable
+        from .mediatypes import compression_of
+        from .progress import latest
+        from .targets import writable
 
         job: dict[str, Any] = {
             "job": "apply",
@@ -92,7 +93,7 @@ class DiffService:
         ref: str = "",
         labels: dict[str, str] = {},
     ) -> Descriptor:
-        from plugins.diff.creating import Creation
+        from .creating import Creation
 
         creation = Creation(self._content, self._pool, media_type, ref, labels)
         return await creation.run(lower, upper)

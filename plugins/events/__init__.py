@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happened, in one order, to whoever subscribes. See README.md."""
 
-from plugins.events.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 from pluggd.errors import InvalidArgument
 from pluggd.model.durations import parse_duration
 from pluggd.model.record import Record
-from plugins.events.retention import Limits
+
+from .retention import Limits
 
 
 class Config(Record, frozen=True):

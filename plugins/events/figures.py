@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from pluggd.model.figures import Figure, counter, gauge
-from plugins.events.exchange import Exchange
-from plugins.events.service import EventService
+
+from .exchange import Exchange
+from .service import EventService
 
 
 def event_figures(exchange: Exchange, service: EventService) -> list[Figure]:

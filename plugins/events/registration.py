@@ -12,12 +12,13 @@ from pluggd.model.durations import format_duration
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.events import EVENTS, Events
 from pluggd.services.metadata import METADATA
-from plugins.events.appending import Appender
-from plugins.events.config import Config, limits
-from plugins.events.exchange import Exchange
-from plugins.events.figures import event_figures
-from plugins.events.retention import Retention
-from plugins.events.service import EventService
+
+from .appending import Appender
+from .config import Config, limits
+from .exchange import Exchange
+from .figures import event_figures
+from .retention import Retention
+from .service import EventService
 
 
 @asynccontextmanager

@@ -11,8 +11,9 @@ from pluggd.objects.joined import joined_transaction
 from pluggd.plugin import Deferred, deferred
 from pluggd.services import call
 from pluggd.services.envelope import Envelope
-from plugins.events.appending import Append, Appender
-from plugins.events.exchange import Exchange
+
+from .appending import Append, Appender
+from .exchange import Exchange
 
 
 class EventService(EventReader):

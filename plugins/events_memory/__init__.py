@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happened, in one order, kept in memory alone. See README.md."""
 
-from plugins.events_memory.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

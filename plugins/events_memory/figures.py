@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from pluggd.model.figures import Figure, counter, gauge
-from plugins.events_memory.ring import Ring
-from plugins.events_memory.service import MemoryEvents
+
+from .ring import Ring
+from .service import MemoryEvents
 
 
 def event_figures(ring: Ring, service: MemoryEvents, before: int) -> list[Figure]:

@@ -11,16 +11,17 @@ from functools import partial
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.events import EVENTS, Events
 from pluggd.services.metadata import METADATA
-from plugins.events_memory.config import Config
+
+from .config import Config
 
 
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Events]:
     # Here, since most daemons do not select it.
-    from plugins.events_memory.draining import Drain
-    from plugins.events_memory.figures import event_figures
-    from plugins.events_memory.ring import Ring, first_number
-    from plugins.events_memory.service import MemoryEvents
+    from .draining import Drain
+    from .figures import event_figures
+    from .ring import Ring, first_number
+    from .service import MemoryEvents
 
     ctx.capability("not-durable")
     metadata = ctx.get(METADATA)

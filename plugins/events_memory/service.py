@@ -11,7 +11,8 @@ from pluggd.objects.joined import joined_transaction
 from pluggd.plugin import inline
 from pluggd.services import call
 from pluggd.services.envelope import Envelope
-from plugins.events_memory.ring import Ring, made
+
+from .ring import Ring, made
 
 
 class MemoryEvents(EventReader):

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The check of what is stored. See README.md."""
 
-from plugins.fsck.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, NoConfig, Registration, hookimpl
 from pluggd.services.fsck import FSCK, Fsck
 from pluggd.services.metadata import METADATA
-from plugins.fsck.service import FsckService
+
+from .service import FsckService
 
 
 @asynccontextmanager

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """When to collect what nothing refers to any more. See README.md."""
 
-from plugins.gc_policy.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

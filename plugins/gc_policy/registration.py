@@ -12,8 +12,9 @@ from pluggd.model.durations import format_duration
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.gc import GC, Gc
 from pluggd.services.metadata import METADATA
-from plugins.gc_policy.config import Config, seconds, settings
-from plugins.gc_policy.scheduler import Scheduler
+
+from .config import Config, seconds, settings
+from .scheduler import Scheduler
 
 
 @asynccontextmanager

@@ -22,7 +22,8 @@ from pluggd.collecting.waiting import Waiting
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.services.gc import GcStatus
 from pluggd.services.metadata import CollectStats
-from plugins.gc_policy.policy import Policy, Settings
+
+from .policy import Policy, Settings
 
 NS = 1_000_000_000
 STOPPED = "the collection scheduler has stopped"

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Collection when the disk fills up. See README.md."""
 
-from plugins.gc_watermark.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

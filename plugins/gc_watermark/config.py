@@ -9,7 +9,8 @@ import re
 from pluggd.errors import InvalidArgument
 from pluggd.model.durations import parse_duration
 from pluggd.model.record import Record
-from plugins.gc_watermark.policy import Mark, Settings
+
+from .policy import Mark, Settings
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(%|[kKMGT]?i?B?)")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}

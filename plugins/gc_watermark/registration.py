@@ -13,7 +13,8 @@ from pluggd.model.figures import gauge
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.gc import GC, Gc
 from pluggd.services.metadata import METADATA
-from plugins.gc_watermark.config import Config, settings
+
+from .config import Config, settings
 
 LIVE = (
     "start_below",
@@ -29,7 +30,8 @@ LIVE = (
 async def start(ctx: Context[Config]) -> AsyncGenerator[Gc]:
     # Here, since most daemons do not select it.
     from pluggd.collecting.service import GcService
-    from plugins.gc_watermark.watcher import Watcher, space_of
+
+    from .watcher import Watcher, space_of
 
     path = ctx.config.path or str(ctx.root)
     try:

@@ -17,7 +17,8 @@ from pluggd.collecting.waiting import Waiting
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.services.gc import GcStatus
 from pluggd.services.metadata import CollectStats
-from plugins.gc_watermark.policy import Job, Policy, Settings
+
+from .policy import Job, Policy, Settings
 
 NS = 1_000_000_000
 STOPPED = "the collection by free space has stopped"

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image store: names that point to content. See README.md."""
 
-from plugins.images.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -10,7 +10,8 @@ from pluggd.model.fieldmask import check_fields, masked_map
 from pluggd.model.filters import Adaptor, label_value
 from pluggd.model.record import decode, replace
 from pluggd.services.images import Image
-from plugins.images.validation import normalized
+
+from .validation import normalized
 
 
 def adaptor(record: bytes) -> Adaptor:

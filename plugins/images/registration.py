@@ -14,7 +14,8 @@ from pluggd.plugin import Context, NoConfig, Registration, hookimpl
 from pluggd.services.gc import GC
 from pluggd.services.images import IMAGES, Images
 from pluggd.services.metadata import IMAGE, METADATA, ResourceType
-from plugins.images.store import TABLE, ImageStore, collect
+
+from .store import TABLE, ImageStore, collect
 
 
 @asynccontextmanager

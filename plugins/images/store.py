@@ -38,8 +38,9 @@ from pluggd.services.metadata import (
     Node,
     Transaction,
 )
-from plugins.images.fields import adaptor, check_update, updated
-from plugins.images.validation import normalized, validate_image, validate_name
+
+from .fields import adaptor, check_update, updated
+from .validation import normalized, validate_image, validate_name
 
 TABLE = "images"
 

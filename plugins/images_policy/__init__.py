@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which images may be stored, put over the image store. See README.md."""
 
-from plugins.images_policy.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record
-from plugins.images_policy.rules import Rules
+
+from .rules import Rules
 
 
 class Config(Record, frozen=True):

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pluggd.errors import NotFound, PermissionDenied
 from pluggd.model.fieldmask import masked_map
 from pluggd.services.images import Image, Images
-from plugins.images_policy.rules import Rules
+
+from .rules import Rules
 
 SECTION = 'plugins."pluggd.images.v1.policy"'
 

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from pluggd.model.figures import counter
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.images import IMAGES, Images
-from plugins.images_policy.config import Config, rules
+
+from .config import Config, rules
 
 
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Images]:
     # Here, since most daemons do not name it in [decorate].
-    from plugins.images_policy.policy import PolicedImages
+    from .policy import PolicedImages
 
     images = PolicedImages(ctx.decorated(IMAGES), rules(ctx.config))
 

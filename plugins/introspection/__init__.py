@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers what the daemon is, has and can do. See README.md."""
 
-from plugins.introspection.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, NoConfig, Registration, hookimpl
 from pluggd.services.daemon import DAEMON
 from pluggd.services.introspection import INTROSPECTION, Introspection
-from plugins.introspection.service import IntrospectionService
+
+from .service import IntrospectionService
 
 
 @asynccontextmanager

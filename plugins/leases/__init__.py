@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lease manager: what is in progress is not collected. See README.md."""
 
-from plugins.leases.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -37,7 +37,8 @@ from pluggd.services.metadata import (
     Transaction,
     View,
 )
-from plugins.leases.resources import node_of, resource_of
+
+from .resources import node_of, resource_of
 
 TABLE = "leases"
 MAX_EXPIRES_IN = 100 * 365 * 86400.0

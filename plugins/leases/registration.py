@@ -14,7 +14,8 @@ from pluggd.plugin import Context, NoConfig, Registration, hookimpl
 from pluggd.services.gc import GC
 from pluggd.services.leases import LEASES, Leases
 from pluggd.services.metadata import LEASE, METADATA, ResourceType
-from plugins.leases.manager import TABLE, LeaseManager, collect
+
+from .manager import TABLE, LeaseManager, collect
 
 
 @asynccontextmanager

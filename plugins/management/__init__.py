@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes a running daemon. See README.md."""
 
-from plugins.management.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, NoConfig, Registration, hookimpl
 from pluggd.services.daemon import DAEMON
 from pluggd.services.management import MANAGEMENT, Management
-from plugins.management.service import ManagementService
+
+from .service import ManagementService
 
 
 @asynccontextmanager

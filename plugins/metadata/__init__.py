@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metadata store: the records of all stores, in LMDB. See README.md."""
 
-from plugins.metadata.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

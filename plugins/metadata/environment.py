@@ -35,10 +35,11 @@ from pluggd.metastore.schema import (
     apply_schema,
     foreign,
 )
-from plugins.metadata.kv import LmdbRead, LmdbWrite
+
+from .kv import LmdbRead, LmdbWrite
 
 if TYPE_CHECKING:
-    from plugins.metadata.kv import Database, Txn
+    from .kv import Database, Txn
 
 ENGINE = 0
 """LMDB 0.9, whose files Debian's mdb_* tools read. A file never changes its engine."""

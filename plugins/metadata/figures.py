@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from pluggd.metastore.figures import metadata_figures
 from pluggd.model.figures import Figure, gauge
-from plugins.metadata.store import LmdbMetadata
+
+from .store import LmdbMetadata
 
 
 async def lmdb_figures(store: LmdbMetadata) -> list[Figure]:

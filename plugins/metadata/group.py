@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from pluggd.metastore import group
 from pluggd.objects.kv import KV
-from plugins.metadata.environment import Environment
-from plugins.metadata.reserve import Reserve
+
+from .environment import Environment
+from .reserve import Reserve
 
 C = TypeVar("C")
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pluggd.metastore import marking
-from plugins.metadata.environment import snapshot
+
+from .environment import snapshot
 
 
 def main(arguments: Sequence[str]) -> None:

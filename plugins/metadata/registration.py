@@ -14,11 +14,12 @@ from pluggd.errors import DataLoss
 from pluggd.objects.tables import TABLES
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.metadata import METADATA, Metadata
-from plugins.metadata.child import ChildFailed, run
-from plugins.metadata.config import Config
-from plugins.metadata.environment import DATA, Environment
-from plugins.metadata.figures import lmdb_figures
-from plugins.metadata.store import LmdbMetadata
+
+from .child import ChildFailed, run
+from .config import Config
+from .environment import DATA, Environment
+from .figures import lmdb_figures
+from .store import LmdbMetadata
 
 
 @asynccontextmanager

@@ -10,10 +10,11 @@ import trio
 
 from pluggd.metastore.store import Begin, StoredMetadata
 from pluggd.objects.transaction import ObjectTransaction
-from plugins.metadata import child
-from plugins.metadata.environment import DATA, Environment
-from plugins.metadata.group import Group
-from plugins.metadata.reserve import Reserve
+
+from . import child
+from .environment import DATA, Environment
+from .group import Group
+from .reserve import Reserve
 
 
 class LmdbMetadata(StoredMetadata[Environment]):

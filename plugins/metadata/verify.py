@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plugins.metadata.environment import snapshot
+from .environment import snapshot
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metadata store in SQLite, for who prefers it to LMDB. See README.md."""
 
-from plugins.metadata_sqlite.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -34,9 +34,10 @@ from pluggd.metastore.schema import (
     apply_schema,
     foreign,
 )
-from plugins.metadata_sqlite.files import DATA, connect, own, snapshot, tables_in
-from plugins.metadata_sqlite.kv import SqliteRead, SqliteWrite, Table
-from plugins.metadata_sqlite.transactions import SqlitePart, SqliteTxn
+
+from .files import DATA, connect, own, snapshot, tables_in
+from .kv import SqliteRead, SqliteWrite, Table
+from .transactions import SqlitePart, SqliteTxn
 
 APPLICATION = 0x706C6764
 """`plgd`, in the header of the file (file(1) and `PRAGMA application_id`)."""

@@ -18,8 +18,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pluggd.errors import FailedPrecondition
-from plugins.metadata_sqlite.kv import PREFIX, SqliteRead, Table
-from plugins.metadata_sqlite.transactions import SqliteTxn
+
+from .kv import PREFIX, SqliteRead, Table
+from .transactions import SqliteTxn
 
 DATA = "metadata.db"
 LOG = "metadata.db-wal"

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from pluggd.metastore import group
 from pluggd.objects.kv import KV
-from plugins.metadata_sqlite.database import Database
-from plugins.metadata_sqlite.reserve import Reserve
+
+from .database import Database
+from .reserve import Reserve
 
 C = TypeVar("C")
 

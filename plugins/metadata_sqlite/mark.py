@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pluggd.metastore import marking
-from plugins.metadata_sqlite.files import snapshot
+
+from .files import snapshot
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -13,15 +13,17 @@ import trio
 from pluggd.objects.tables import TABLES
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.metadata import METADATA, Metadata
-from plugins.metadata_sqlite.config import Config
+
+from .config import Config
 
 
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Metadata]:
     # Most daemons use LMDB and need not load SQLite.
     from pluggd.metastore.figures import metadata_figures
-    from plugins.metadata_sqlite.database import Database
-    from plugins.metadata_sqlite.store import SqliteMetadata
+
+    from .database import Database
+    from .store import SqliteMetadata
 
     config = ctx.config
     path = ctx.root / "meta"

@@ -16,7 +16,8 @@ import os
 from pathlib import Path
 
 from pluggd.metastore.room import NO_ROOM
-from plugins.metadata_sqlite.files import LOG
+
+from .files import LOG
 
 
 class Reserve:

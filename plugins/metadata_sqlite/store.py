@@ -10,9 +10,10 @@ import trio
 
 from pluggd.metastore.store import Begin, StoredMetadata
 from pluggd.objects.transaction import ObjectTransaction
-from plugins.metadata_sqlite import child
-from plugins.metadata_sqlite.database import Database
-from plugins.metadata_sqlite.group import Group
+
+from . import child
+from .database import Database
+from .group import Group
 
 
 class SqliteMetadata(StoredMetadata[Database]):

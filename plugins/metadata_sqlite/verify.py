@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from plugins.metadata_sqlite.files import connect
+from .files import connect
 
 
 def main(arguments: Sequence[str]) -> None:

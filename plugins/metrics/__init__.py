@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures for Prometheus, over the socket and where wished over HTTP. See README.md."""
 
-from plugins.metrics.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import h11
 import trio
 
-from plugins.metrics.exposition import CONTENT_TYPE
+from .exposition import CONTENT_TYPE
 
 MOST_BYTES = 8 * 1024
 """Of a request with its headers."""

@@ -11,8 +11,9 @@ from pluggd.errors import Unavailable
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.daemon import DAEMON
 from pluggd.services.metrics import METRICS, Metrics
-from plugins.metrics.config import Config, parse_listen
-from plugins.metrics.service import MetricsService
+
+from .config import Config, parse_listen
+from .service import MetricsService
 
 
 @asynccontextmanager
@@ -27,7 +28,7 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Metrics]:
 async def _listen(ctx: Context[Config], service: MetricsService) -> None:
     import trio
 
-    from plugins.metrics.http import HttpServer
+    from .http import HttpServer
 
     config = ctx.config
     host, port = parse_listen(config.listen, allow_remote=config.allow_remote)

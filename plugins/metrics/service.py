@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pluggd.services.daemon import Daemon
-from plugins.metrics.exposition import exposition
+
+from .exposition import exposition
 
 
 class MetricsService:

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The namespace store: names for what belongs together. See README.md."""
 
-from plugins.namespaces.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

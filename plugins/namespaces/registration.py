@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, NoConfig, Registration, hookimpl
 from pluggd.services.metadata import METADATA
 from pluggd.services.namespaces import NAMESPACES, Namespaces
-from plugins.namespaces.store import TABLE, NamespaceStore
+
+from .store import TABLE, NamespaceStore
 
 
 @asynccontextmanager

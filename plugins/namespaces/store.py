@@ -27,7 +27,8 @@ from pluggd.objects.records import stored_form
 from pluggd.plugin import Unfinished, inline_encoded
 from pluggd.services.metadata import Metadata, Transaction, View
 from pluggd.services.namespaces import Namespace, NamespaceList
-from plugins.namespaces.contents import drop_rest, remaining
+
+from .contents import drop_rest, remaining
 
 TABLE = "namespaces"
 LABELS = "namespace.Labels"

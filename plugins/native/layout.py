@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from pluggd.model.types import Mount
 from pluggd.services.snapshots import SnapshotKind
-from plugins.native.copying import copy_tree
+
+from .copying import copy_tree
 
 
 class NativeLayout:

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.snapshots import SNAPSHOTTER, Snapshotter
 from pluggd.snapshotter import LocalSnapshotter
-from plugins.native.config import Config
-from plugins.native.layout import NativeLayout
+
+from .config import Config
+from .layout import NativeLayout
 
 
 @asynccontextmanager

@@ -18,7 +18,8 @@ from pluggd.model.types import Mount
 from pluggd.mount import mount_all, unmount
 from pluggd.plugin import Skip
 from pluggd.snapshotter.directories import remove_tree
-from plugins.overlayfs.layout import OverlayLayout
+
+from .layout import OverlayLayout
 
 _INDEX = "/sys/module/overlay/parameters/index"
 _PREFIX = "probe-"

@@ -13,9 +13,10 @@ import trio
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.snapshots import SNAPSHOTTER, Snapshotter
 from pluggd.snapshotter import LocalSnapshotter
-from plugins.overlayfs.config import Config
-from plugins.overlayfs.layout import OverlayLayout
-from plugins.overlayfs.remembering import circumstances, recall, remember
+
+from .config import Config
+from .layout import OverlayLayout
+from .remembering import circumstances, recall, remember
 
 
 @asynccontextmanager
@@ -40,7 +41,7 @@ def _options(root: Path, extra: Sequence[str], memory: Path) -> tuple[str, ...]:
     known = recall(memory, now) if now is not None else None
     if known is not None:
         return known
-    from plugins.overlayfs.probe import working_options
+    from .probe import working_options
 
     # Who is killed while trying leaves something behind: then it is tried again.
     memory.unlink(missing_ok=True)

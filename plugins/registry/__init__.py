@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registries: names of images become bytes, over HTTP. See README.md."""
 
-from plugins.registry.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

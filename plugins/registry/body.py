@@ -11,7 +11,8 @@ import httpx2
 
 from pluggd.errors import DataLoss
 from pluggd.model.types import Descriptor
-from plugins.registry.server import Server
+
+from .server import Server
 
 PIECE = 1 << 20
 """Bytes that are handed on at once."""

@@ -20,7 +20,8 @@ import trio
 from pluggd.errors import FailedPrecondition
 from pluggd.model.record import Record, decode_json
 from pluggd.services.credentials import Credential, Credentials
-from plugins.registry.config import Login
+
+from .config import Login
 
 T = TypeVar("T")
 

@@ -20,9 +20,10 @@ import trio
 from pluggd.errors import DataLoss, PluggdError, Unauthenticated, Unavailable
 from pluggd.model.record import Record, decode_json
 from pluggd.services.credentials import Credential
-from plugins.registry.challenge import Challenge, read_challenges
-from plugins.registry.hosts import Host
-from plugins.registry.reach import Lookup, check_leads
+
+from .challenge import Challenge, read_challenges
+from .hosts import Host
+from .reach import Lookup, check_leads
 
 CLIENT_ID = "pluggd"
 MAX_TOKEN = 1 << 20

@@ -12,7 +12,8 @@ import httpx2
 from pluggd.errors import DataLoss, PermissionDenied, Unavailable
 from pluggd.model.image_names import ImageName
 from pluggd.model.types import Descriptor
-from plugins.registry.server import Asked, Server, said
+
+from .server import Asked, Server, said
 
 
 class Pusher:

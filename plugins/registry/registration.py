@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.credentials import CREDENTIALS
 from pluggd.services.resolver import RESOLVER, Resolver
-from plugins.registry.config import Config
-from plugins.registry.credentials import Sources
-from plugins.registry.resolver import RegistryResolver
-from plugins.registry.totals import Totals
+
+from .config import Config
+from .credentials import Sources
+from .resolver import RegistryResolver
+from .totals import Totals
 
 
 @asynccontextmanager

@@ -31,11 +31,12 @@ from pluggd.model import oci
 from pluggd.model.digests import check_digest
 from pluggd.model.image_names import ImageName
 from pluggd.model.types import Descriptor
-from plugins.registry.body import exactly, length_of
-from plugins.registry.login import reason
-from plugins.registry.push import Pusher
-from plugins.registry.retry import backoff
-from plugins.registry.server import Asked, Server, said
+
+from .body import exactly, length_of
+from .login import reason
+from .push import Pusher
+from .retry import backoff
+from .server import Asked, Server, said
 
 T = TypeVar("T")
 

@@ -16,13 +16,14 @@ from pluggd.errors import InvalidArgument
 from pluggd.model.image_names import parse_image_name
 from pluggd.services.credentials import Credential
 from pluggd.services.resolver import NO_ACCESS, Access, Remote
-from plugins.registry.config import Config, check_absolute
-from plugins.registry.credentials import Sources, make_credential
-from plugins.registry.totals import Totals
+
+from .config import Config, check_absolute
+from .credentials import Sources, make_credential
+from .totals import Totals
 
 if TYPE_CHECKING:
-    from plugins.registry.hosts import Host
-    from plugins.registry.reach import Lookup
+    from .hosts import Host
+    from .reach import Lookup
 
 
 class RegistryResolver:
@@ -48,10 +49,10 @@ class RegistryResolver:
     ) -> AsyncGenerator[Remote]:
         # At the first transfer, not at the start of the daemon: they take 0.1 s and
         # some megabytes.
-        from plugins.registry.hosts import find_hosts
-        from plugins.registry.reach import lookup
-        from plugins.registry.remote import RegistryRemote
-        from plugins.registry.server import Server
+        from .hosts import find_hosts
+        from .reach import lookup
+        from .remote import RegistryRemote
+        from .server import Server
 
         look = self._look or lookup
         parsed = parse_image_name(name)

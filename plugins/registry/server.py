@@ -18,12 +18,13 @@ import httpx2
 import trio
 
 from pluggd.errors import DataLoss, Unauthenticated, Unavailable
-from plugins.registry.config import Config
-from plugins.registry.hosts import Host
-from plugins.registry.login import Find, Login, reason
-from plugins.registry.reach import Lookup, check_leads
-from plugins.registry.retry import RETRIED, backoff, retry_after
-from plugins.registry.totals import Totals
+
+from .config import Config
+from .hosts import Host
+from .login import Find, Login, reason
+from .reach import Lookup, check_leads
+from .retry import RETRIED, backoff, retry_after
+from .totals import Totals
 
 Body = bytes | Callable[[], AsyncIterator[bytes]] | None
 MAX_REDIRECTS = 5

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots in namespaces, over any snapshotter. See README.md."""
 
-from plugins.snapshots.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

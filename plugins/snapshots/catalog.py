@@ -22,8 +22,9 @@ from pluggd.model.record import encode
 from pluggd.objects.records import label_edges, stored_form
 from pluggd.services.metadata import SNAPSHOT, Edge, Node, Transaction, View
 from pluggd.services.snapshots import SnapshotInfo, Usage
-from plugins.snapshots.fields import root_until
-from plugins.snapshots.records import (
+
+from .fields import root_until
+from .records import (
     BACKINGS,
     CHILDREN,
     COMMITS,

@@ -11,9 +11,10 @@ from pluggd.model.record import decode, replace
 from pluggd.services.fsck import CheckResult, Finding
 from pluggd.services.metadata import Metadata, View
 from pluggd.services.snapshots import Snapshotter
-from plugins.snapshots.cleaning import Cleaner
-from plugins.snapshots.locks import InFlight
-from plugins.snapshots.records import (
+
+from .cleaning import Cleaner
+from .locks import InFlight
+from .records import (
     BACKINGS,
     INFOS,
     Backing,

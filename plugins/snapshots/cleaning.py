@@ -29,9 +29,10 @@ from pluggd.errors import (
 from pluggd.model.record import decode
 from pluggd.services.metadata import Metadata, Transaction, View
 from pluggd.services.snapshots import Snapshotter
-from plugins.snapshots import catalog
-from plugins.snapshots.locks import InFlight
-from plugins.snapshots.records import (
+
+from . import catalog
+from .locks import InFlight
+from .records import (
     TRASH,
     PendingCommit,
     Place,

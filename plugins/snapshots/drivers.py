@@ -12,7 +12,8 @@ from pluggd.model.record import decode, encode
 from pluggd.services.metadata import Metadata, Transaction
 from pluggd.services.namespaces import Namespaces
 from pluggd.services.snapshots import Snapshotter
-from plugins.snapshots.records import STORE, DriverKey, Place
+
+from .records import STORE, DriverKey, Place
 
 DEFAULT_LABEL = "containerd.io/defaults/snapshotter"
 _PREFERRED = ("overlayfs", "native")

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from pluggd.model.figures import Figure, gauge
 from pluggd.services.metadata import Metadata
-from plugins.snapshots.records import COMMITS, INFOS, TRASH
+
+from .records import COMMITS, INFOS, TRASH
 
 
 async def snapshot_figures(metadata: Metadata) -> list[Figure]:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import trio
 
-from plugins.snapshots.records import Place
+from .records import Place
 
 
 class Guards:

@@ -13,15 +13,16 @@ from pluggd.services.gc import GC
 from pluggd.services.metadata import METADATA, SNAPSHOT, ResourceType
 from pluggd.services.namespaces import NAMESPACES
 from pluggd.services.snapshots import SNAPSHOTS, SNAPSHOTTER, Snapshots
-from plugins.snapshots.catalog import collect
-from plugins.snapshots.checking import Checker
-from plugins.snapshots.cleaning import Cleaner
-from plugins.snapshots.config import Config
-from plugins.snapshots.drivers import Drivers, open_keys
-from plugins.snapshots.figures import snapshot_figures
-from plugins.snapshots.locks import InFlight
-from plugins.snapshots.records import TABLES
-from plugins.snapshots.store import SnapshotStore
+
+from .catalog import collect
+from .checking import Checker
+from .cleaning import Cleaner
+from .config import Config
+from .drivers import Drivers, open_keys
+from .figures import snapshot_figures
+from .locks import InFlight
+from .records import TABLES
+from .store import SnapshotStore
 
 
 @asynccontextmanager

@@ -43,12 +43,13 @@ from pluggd.services.snapshots import (
     SnapshotterList,
     Usage,
 )
-from plugins.snapshots import catalog
-from plugins.snapshots.cleaning import Cleaner
-from plugins.snapshots.drivers import Drivers, Keys
-from plugins.snapshots.fields import adaptor, inherited
-from plugins.snapshots.locks import Guards, InFlight
-from plugins.snapshots.records import (
+
+from . import catalog
+from .cleaning import Cleaner
+from .drivers import Drivers, Keys
+from .fields import adaptor, inherited
+from .locks import Guards, InFlight
+from .records import (
     INFOS,
     Backing,
     PendingCommit,

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes OCI runtime specifications from images. See README.md."""
 
-from plugins.specs.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

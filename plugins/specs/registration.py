@@ -15,7 +15,7 @@ from pluggd.services.specs import SPECS, Specs
 
 @asynccontextmanager
 async def start(ctx: Context[NoConfig]) -> AsyncGenerator[Specs]:
-    from plugins.specs.service import SpecService
+    from .service import SpecService
 
     yield SpecService(ctx.get(IMAGES), ctx.get(CONTENT))
 

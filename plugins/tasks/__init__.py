@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: containers that run, through an OCI runtime. See README.md."""
 
-from plugins.tasks.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

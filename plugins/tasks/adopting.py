@@ -15,14 +15,15 @@ from pluggd.model.events import TaskExecStarted, TaskStart
 from pluggd.model.record import replace
 from pluggd.services.tasks import CREATED, PAUSED, RUNNING, STOPPED
 from pluggd.shim import frames
-from plugins.tasks.bundle import exec_id_of
-from plugins.tasks.creating import Creator
-from plugins.tasks.following import Follower, Log
-from plugins.tasks.lifecycle import Lifecycle
-from plugins.tasks.link import Exited
-from plugins.tasks.runtime import Runtime
-from plugins.tasks.table import Table, TaskRecord
-from plugins.tasks.task import Running
+
+from .bundle import exec_id_of
+from .creating import Creator
+from .following import Follower, Log
+from .lifecycle import Lifecycle
+from .link import Exited
+from .runtime import Runtime
+from .table import Table, TaskRecord
+from .task import Running
 
 
 class Adopter:

@@ -18,7 +18,8 @@ from pluggd.model.record import encode_json
 from pluggd.model.types import Mount
 from pluggd.mount import mount_all, unmount
 from pluggd.shim import frames
-from plugins.tasks.link import Exited
+
+from .link import Exited
 
 
 class Bundle:

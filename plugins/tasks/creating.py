@@ -16,11 +16,12 @@ from pluggd.model.types import Mount
 from pluggd.services.containers import Container, Containers
 from pluggd.services.snapshots import Snapshots
 from pluggd.services.tasks import Stdio
-from plugins.tasks.bundle import Bundle
-from plugins.tasks.lifecycle import Lifecycle, new_record
-from plugins.tasks.runtime import Runtime
-from plugins.tasks.specs import as_map, spec_of
-from plugins.tasks.task import Running
+
+from .bundle import Bundle
+from .lifecycle import Lifecycle, new_record
+from .runtime import Runtime
+from .specs import as_map, spec_of
+from .task import Running
 
 DEFAULT = ("", "io.containerd.runc.v2", "io.containerd.runc.v1", "default")
 """Names that ask for whatever runs containers here. The second is containerd's."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 from pluggd.model.figures import Figure, Sample, counter
 from pluggd.services.tasks import CREATED, PAUSED, RUNNING, STOPPED
-from plugins.tasks.following import Follower
-from plugins.tasks.task import Running
+
+from .following import Follower
+from .task import Running
 
 
 def task_figures(

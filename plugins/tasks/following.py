@@ -21,11 +21,12 @@ from pluggd.model.events import TaskExit
 from pluggd.model.record import replace
 from pluggd.services.tasks import STOPPED
 from pluggd.shim import frames
-from plugins.tasks.bundle import exec_id_of
-from plugins.tasks.link import Exited
-from plugins.tasks.oom import OomWatch
-from plugins.tasks.table import Table
-from plugins.tasks.task import Running
+
+from .bundle import exec_id_of
+from .link import Exited
+from .oom import OomWatch
+from .table import Table
+from .task import Running
 
 UNKNOWN_STATUS = 255
 LAST = 2.0

@@ -22,11 +22,12 @@ from pluggd.model.record import replace
 from pluggd.model.types import Any, Mount
 from pluggd.services.tasks import CREATED, STOPPED, Exit, Process, Stdio
 from pluggd.shim import frames
-from plugins.tasks.config import Config
-from plugins.tasks.following import Log
-from plugins.tasks.link import Link, SpawnFailed, connect, launch
-from plugins.tasks.runtime import failed, last_error
-from plugins.tasks.specs import (
+
+from .config import Config
+from .following import Log
+from .link import Link, SpawnFailed, connect, launch
+from .runtime import failed, last_error
+from .specs import (
     as_map,
     exec_process,
     has_own_pids,
@@ -34,8 +35,8 @@ from plugins.tasks.specs import (
     root_path,
     set_terminal,
 )
-from plugins.tasks.table import Table, TaskRecord
-from plugins.tasks.task import Running, exit_record
+from .table import Table, TaskRecord
+from .task import Running, exit_record
 
 LEAVING = 15.0
 """Seconds in which a shim must end when its last process has, or when it is told to: output

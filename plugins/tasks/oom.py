@@ -19,9 +19,10 @@ import trio
 
 from pluggd.errors import PluggdError
 from pluggd.model.events import TaskOOM
-from plugins.tasks.cgroups import Cgroup, cgroup_of
-from plugins.tasks.table import Table
-from plugins.tasks.task import Running
+
+from .cgroups import Cgroup, cgroup_of
+from .table import Table
+from .task import Running
 
 Log = logging.LoggerAdapter[logging.Logger]
 

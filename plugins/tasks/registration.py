@@ -14,7 +14,8 @@ from pluggd.services.containers import CONTAINERS
 from pluggd.services.metadata import METADATA
 from pluggd.services.snapshots import SNAPSHOTS
 from pluggd.services.tasks import TASKS, Tasks
-from plugins.tasks.config import Config
+
+from .config import Config
 
 RUNTIMES = ("runc", "crun")
 
@@ -22,15 +23,15 @@ RUNTIMES = ("runc", "crun")
 @asynccontextmanager
 async def start(ctx: Context[Config]) -> AsyncGenerator[Tasks]:
     # Here, so that a daemon without runtimes does not pay for the rest.
-    from plugins.tasks.adopting import Adopter
-    from plugins.tasks.creating import Creator
-    from plugins.tasks.figures import task_figures
-    from plugins.tasks.following import Follower
-    from plugins.tasks.lifecycle import Lifecycle
-    from plugins.tasks.runtime import find_runtimes
-    from plugins.tasks.service import TaskService
-    from plugins.tasks.table import Table
-    from plugins.tasks.task import Running
+    from .adopting import Adopter
+    from .creating import Creator
+    from .figures import task_figures
+    from .following import Follower
+    from .lifecycle import Lifecycle
+    from .runtime import find_runtimes
+    from .service import TaskService
+    from .table import Table
+    from .task import Running
 
     if os.geteuid() != 0:
         raise Skip(

@@ -51,14 +51,15 @@ from pluggd.services.tasks import (
     TaskList,
 )
 from pluggd.shim import frames
-from plugins.tasks import streams, usage
-from plugins.tasks.bundle import key_of
-from plugins.tasks.creating import Creator
-from plugins.tasks.lifecycle import Lifecycle, write_exec
-from plugins.tasks.link import ShimGone
-from plugins.tasks.specs import check_io
-from plugins.tasks.table import Table
-from plugins.tasks.task import Running, exit_record
+
+from . import streams, usage
+from .bundle import key_of
+from .creating import Creator
+from .lifecycle import Lifecycle, write_exec
+from .link import ShimGone
+from .specs import check_io
+from .table import Table
+from .task import Running, exit_record
 
 SIGKILL = 9
 LARGEST_SIGNAL = 64

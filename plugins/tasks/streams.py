@@ -18,9 +18,10 @@ import trio
 from pluggd.services.rpc import Receive, Send
 from pluggd.services.tasks import Input, Output, Outputs
 from pluggd.shim import frames
-from plugins.tasks.link import Watch, watching
-from plugins.tasks.logs import LogReader, joined
-from plugins.tasks.task import Running
+
+from .link import Watch, watching
+from .logs import LogReader, joined
+from .task import Running
 
 STDIN_PIECE = 1 << 16
 

@@ -13,10 +13,11 @@ from pluggd.errors import NotFound
 from pluggd.model.record import replace
 from pluggd.services.tasks import STOPPED, Exit, Process, Task
 from pluggd.shim import frames
-from plugins.tasks.bundle import Bundle, exec_id_of
-from plugins.tasks.link import Link
-from plugins.tasks.runtime import Runtime
-from plugins.tasks.table import TaskRecord
+
+from .bundle import Bundle, exec_id_of
+from .link import Link
+from .runtime import Runtime
+from .table import TaskRecord
 
 
 class Running:

@@ -16,8 +16,9 @@ from pluggd.services.tasks import (
     Resources,
     StatsList,
 )
-from plugins.tasks.cgroups import cgroup_of
-from plugins.tasks.task import Running
+
+from .cgroups import cgroup_of
+from .task import Running
 
 
 def pids_of(task: Running) -> PidList:

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole images in and out: OCI layouts and docker archives. See README.md."""
 
-from plugins.transfer.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

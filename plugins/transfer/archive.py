@@ -24,10 +24,11 @@ from pluggd.errors import (
     PluggdError,
     ResourceExhausted,
 )
-from plugins.transfer.backends import Backends
-from plugins.transfer.layout import DESCRIBING, blob_digest, clean_name, resolve_link
-from plugins.transfer.progress import Reporter
-from plugins.transfer.tarstream import Data, Entry, TarStream
+
+from .backends import Backends
+from .layout import DESCRIBING, blob_digest, clean_name, resolve_link
+from .progress import Reporter
+from .tarstream import Data, Entry, TarStream
 
 HEAD = 8
 """First bytes of a file that are remembered, to tell how a layer is compressed."""

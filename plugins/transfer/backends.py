@@ -16,7 +16,8 @@ from pluggd.services.metadata import Metadata, Transaction
 from pluggd.services.resolver import Resolver
 from pluggd.services.unpack import Unpack
 from pluggd.struct import Struct
-from plugins.transfer.config import Config
+
+from .config import Config
 
 _FEW = 20
 """Image records that may be stored where requests are served."""

@@ -26,8 +26,9 @@ from pluggd.model.types import Descriptor
 from pluggd.services.content import Content, Info
 from pluggd.services.resolver import Remote
 from pluggd.struct import Struct, field
-from plugins.transfer.origin import source_label
-from plugins.transfer.tasks import together
+
+from .origin import source_label
+from .tasks import together
 
 Report = Callable[[str, int, int], None]
 """Told of what happens: event, progress, total."""

@@ -22,12 +22,13 @@ from pluggd.model.platforms import candidates, default, describe, parse
 from pluggd.model.record import encode_json
 from pluggd.model.types import Descriptor
 from pluggd.services.images import Image
-from plugins.transfer.backends import Backends
-from plugins.transfer.choosing import best_entry
-from plugins.transfer.layout import DOCKER_FILE, INDEX_FILE, LAYOUT_FILE, familiar_name
-from plugins.transfer.limits import check_depth
-from plugins.transfer.progress import Reporter
-from plugins.transfer.tarwrite import END, directory_header, file_header, padding
+
+from .backends import Backends
+from .choosing import best_entry
+from .layout import DOCKER_FILE, INDEX_FILE, LAYOUT_FILE, familiar_name
+from .limits import check_depth
+from .progress import Reporter
+from .tarwrite import END, directory_header, file_header, padding
 
 Write = Callable[[bytes], Awaitable[None]]
 

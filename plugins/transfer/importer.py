@@ -25,9 +25,10 @@ from pluggd.model.types import Descriptor, Platform
 from pluggd.services.content import Info
 from pluggd.services.images import Image
 from pluggd.services.transfer import Imported
-from plugins.transfer.archive import Archive, Blob, Receiver
-from plugins.transfer.backends import Backends
-from plugins.transfer.layout import (
+
+from .archive import Archive, Blob, Receiver
+from .backends import Backends
+from .layout import (
     DOCKER_FILE,
     INDEX_FILE,
     LAYOUT_FILE,
@@ -37,8 +38,8 @@ from plugins.transfer.layout import (
     read_docker,
     read_index,
 )
-from plugins.transfer.limits import check_depth
-from plugins.transfer.progress import Reporter
+from .limits import check_depth
+from .progress import Reporter
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,13 @@ from pluggd.services.images import Image
 from pluggd.services.resolver import NO_ACCESS, Access, Remote, Resolver
 from pluggd.services.transfer import Progress, Pulled, PulledSnapshot
 from pluggd.services.unpack import Unpack
-from plugins.transfer.backends import Backends
-from plugins.transfer.choosing import Platforms
-from plugins.transfer.downloads import Downloads
-from plugins.transfer.limits import check_count, check_depth
-from plugins.transfer.progress import Reporter
-from plugins.transfer.tasks import Job, together
+
+from .backends import Backends
+from .choosing import Platforms
+from .downloads import Downloads
+from .limits import check_count, check_depth
+from .progress import Reporter
+from .tasks import Job, together
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from pluggd.model.types import Descriptor
 from pluggd.services.content import Info
 from pluggd.services.resolver import Access, Remote
 from pluggd.services.transfer import Pushed
-from plugins.transfer.backends import Backends
-from plugins.transfer.choosing import Platforms
-from plugins.transfer.origin import sources
-from plugins.transfer.progress import Reporter
-from plugins.transfer.pulling import required
-from plugins.transfer.tasks import together
+
+from .backends import Backends
+from .choosing import Platforms
+from .origin import sources
+from .progress import Reporter
+from .pulling import required
+from .tasks import together
 
 
 class Pushing:

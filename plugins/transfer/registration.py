@@ -15,9 +15,10 @@ from pluggd.services.metadata import METADATA
 from pluggd.services.resolver import RESOLVER
 from pluggd.services.transfer import TRANSFER, Transfer
 from pluggd.services.unpack import UNPACK
-from plugins.transfer.backends import Backends
-from plugins.transfer.config import Config
-from plugins.transfer.service import TransferService
+
+from .backends import Backends
+from .config import Config
+from .service import TransferService
 
 
 @asynccontextmanager

@@ -32,10 +32,11 @@ from pluggd.services.transfer import (
     TransferList,
     Transferring,
 )
-from plugins.transfer.backends import Backends
-from plugins.transfer.descriptors import owned, reading, writing
-from plugins.transfer.downloads import Downloads
-from plugins.transfer.progress import Reporter, reporting
+
+from .backends import Backends
+from .descriptors import owned, reading, writing
+from .downloads import Downloads
+from .progress import Reporter, reporting
 
 OF = "pluggd.io/transfer"
 """The label of a transfer's lease: the operation, and the image where there is one."""
@@ -67,7 +68,7 @@ class TransferService:
         source: Receive[bytes],
         progress: Send[Progress],
     ) -> Imported:
-        from plugins.transfer import importer
+        from . import importer
 
         with owned(fd):
             options = importer.Options(
@@ -98,7 +99,7 @@ class TransferService:
         fd: Fd | None = None,
         out: Send[ExportItem],
     ) -> ExportResult:
-        from plugins.transfer import exporter
+        from . import exporter
 
         with owned(fd):
             options = exporter.Options(
@@ -137,7 +138,7 @@ class TransferService:
         hosts_dir: str = "",
         progress: Send[Progress],
     ) -> Pulled:
-        from plugins.transfer import pulling
+        from . import pulling
 
         options = pulling.Options(
             name=name,
@@ -173,7 +174,7 @@ class TransferService:
         hosts_dir: str = "",
         progress: Send[Progress],
     ) -> Pushed:
-        from plugins.transfer import pushing
+        from . import pushing
 
         access = Access(
             plain_http=plain_http,

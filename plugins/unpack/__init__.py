@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layers of an image become a chain of snapshots. See README.md."""
 
-from plugins.unpack.registration import pluggd_register
+from .registration import pluggd_register
 
 __all__ = ["pluggd_register"]

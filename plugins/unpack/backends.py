@@ -10,7 +10,8 @@ from pluggd.services.images import Images
 from pluggd.services.leases import Leases
 from pluggd.services.snapshots import Snapshots
 from pluggd.struct import Struct
-from plugins.unpack.config import Config
+
+from .config import Config
 
 
 class Backends(Struct, frozen=True):

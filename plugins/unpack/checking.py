@@ -9,9 +9,10 @@ from pluggd.model import oci
 from pluggd.model.types import Descriptor
 from pluggd.services.images import Image
 from pluggd.services.unpack import ImageState
-from plugins.unpack.backends import Backends
-from plugins.unpack.chain import chain_ids
-from plugins.unpack.reading import Reader
+
+from .backends import Backends
+from .chain import chain_ids
+from .reading import Reader
 
 
 class Checker:

@@ -14,9 +14,10 @@ from pluggd.services.images import IMAGES
 from pluggd.services.leases import LEASES
 from pluggd.services.snapshots import SNAPSHOTS
 from pluggd.services.unpack import UNPACK, Unpack
-from plugins.unpack.backends import Backends
-from plugins.unpack.config import Config
-from plugins.unpack.service import UnpackService
+
+from .backends import Backends
+from .config import Config
+from .service import UnpackService
 
 
 @asynccontextmanager

@@ -18,8 +18,9 @@ from pluggd.services import call
 from pluggd.services.rpc import Send
 from pluggd.services.transfer import Progress
 from pluggd.services.unpack import ImageStates, ImageUsage, Unpacked, Unpacking
-from plugins.unpack.backends import Backends
-from plugins.unpack.waiting import Turns
+
+from .backends import Backends
+from .waiting import Turns
 
 
 class UnpackService:
@@ -36,7 +37,7 @@ class UnpackService:
         progress: Send[Progress],
     ) -> Unpacked:
         # Here and below: with the first image, not at the start of the daemon.
-        from plugins.unpack.reading import Reader
+        from .reading import Reader
 
         image = await self._backends.images.get(name=name)
         reader = Reader(self._backends.content, _platform(platform))
@@ -58,8 +59,8 @@ class UnpackService:
     async def check(
         self, *, names: Sequence[str] = (), platform: str = ""
     ) -> ImageStates:
-        from plugins.unpack.checking import Checker
-        from plugins.unpack.reading import Reader
+        from .checking import Checker
+        from .reading import Reader
 
         wanted = _platform(platform)
         if names:
@@ -72,7 +73,7 @@ class UnpackService:
         return ImageStates(images=[found[name] for name in sorted(found)])
 
     async def usage(self, *, name: str) -> ImageUsage:
-        from plugins.unpack.usage import measure
+        from .usage import measure
 
         image = await self._backends.images.get(name=name)
         return await measure(self._backends, image)
@@ -86,8 +87,8 @@ class UnpackService:
         snapshotter: str = "",
         progress: Send[Progress] | None = None,
     ) -> AsyncGenerator[Unpacking]:
-        from plugins.unpack.reading import Reader
-        from plugins.unpack.unpacking import ChainUnpacking
+        from .reading import Reader
+        from .unpacking import ChainUnpacking
 
         if not snapshotter:
             snapshotter = (await self._backends.snapshots.snapshotters()).default

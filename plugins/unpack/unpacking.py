@@ -21,9 +21,10 @@ from pluggd.services.rpc import Send
 from pluggd.services.snapshots import REFERENCE
 from pluggd.services.transfer import Progress
 from pluggd.services.unpack import Unpacked
-from plugins.unpack.backends import Backends
-from plugins.unpack.chain import chain_ids
-from plugins.unpack.waiting import Turns
+
+from .backends import Backends
+from .chain import chain_ids
+from .waiting import Turns
 
 UNCOMPRESSED = "containerd.io/uncompressed"
 SNAPSHOT_LABEL = "containerd.io/gc.ref.snapshot."

@@ -12,9 +12,10 @@ from pluggd.model.types import Descriptor
 from pluggd.services.content import Info
 from pluggd.services.images import Image
 from pluggd.services.unpack import ImageUsage, UsedSnapshot
-from plugins.unpack.backends import Backends
-from plugins.unpack.reading import Reader
-from plugins.unpack.unpacking import SNAPSHOT_LABEL
+
+from .backends import Backends
+from .reading import Reader
+from .unpacking import SNAPSHOT_LABEL
 
 
 async def measure(backends: Backends, image: Image) -> ImageUsage:

@@ -89,6 +89,19 @@ BROKEN = {
         },
         "Thing ({file}:",
     ),
+    "nothing yielded": ({"start": "yield"}, "start yields None, which is of the class"),
+    "number yielded": (
+        {"start": "yield 3"},
+        "start yields 3, which is of the class int",
+    ),
+    "class yielded": (
+        {"start": "yield Thing"},
+        "is the class Thing itself: yield an object",
+    ),
+    "default": (
+        {"before": "", "more": "description='x'"},
+        "a default of its options is not of the type",
+    ),
     "options": ({"more": "live=('colour',)"}, "live names 'colour'"),
 }
 
@@ -97,9 +110,30 @@ BROKEN = {
 def test_what_is_wrong_is_named(tmp_path: Path, case: str) -> None:
     how, message = BROKEN[case]
     file = plugin(tmp_path / "p", **how)
+    if case == "default":
+        file.write_text(file.read_text().replace("size: int = 1", 'size: int = "one"'))
     result = check(file)
     assert result.exit_code == 1
     assert message.format(file=file) in result.output
+
+
+def test_a_deprecated_api_is_a_warning(tmp_path: Path) -> None:
+    result = check(plugin(tmp_path / "p", more="api='0.9'"))
+    assert result.exit_code == 0, result.output
+    assert (
+        "warning: was written for plugin API 0.9, which is deprecated" in result.output
+    )
+
+
+def test_names_of_modules_around_it_hide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = plugin(tmp_path / "p")
+    for name in ("signal", "json", "types"):
+        (tmp_path / "p" / f"{name}.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path / "p")
+    result = check(file)
+    assert result.exit_code == 0, result.output
 
 
 EFFECTS = {
@@ -139,6 +173,12 @@ EFFECTS = {
         "import subprocess\nsubprocess.run(['true'])",
         "calls subprocess.Popen",
     ),
+    "short thread": (
+        "import threading\nthreading.Thread(target=print).start()",
+        "starts a thread ({dir}/thing.py:",
+    ),
+    "removal": ("import json\njson.dumps = None", "replaces json.dumps"),
+    "print": ("print('here I am')", "prints to stdout ({dir}/thing.py:"),
     "exit": ("import os; os._exit(7)", "ends the process (exit code 7)"),
 }
 

@@ -28,6 +28,8 @@ RULES = "E,F,W,I,UP,B,C4,SIM,RUF,PT,RET,PIE,ASYNC"
 EXCEPT = "E501,B006,RUF012"
 
 INSTALLED = any(one.name == "pluggd" for one in entry_points(group="pytest11"))
+TAKEN = ("a", "config", "greeting", "record", "invalid-argument")
+"""Names that are also those of something in what is written."""
 PYTEST = ["-p", "no:cacheprovider"] + (
     [] if INSTALLED else ["-p", "pluggd.testing.pytest_plugin"]
 )
@@ -65,11 +67,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name = f"over-{kind}-{form}"
             result = new(directory, name, "--decorate", kind, f"--{form}")
             assert result.exit_code == 0, result.output
+    for name in TAKEN:
+        assert new(directory, name).exit_code == 0
     for known in known_kinds().values():
+        if known.kind in (DAEMON, RPC):
+            continue
         name = known.kind.name.split(".")[1]
         result = new(directory, f"all-{name}", "--kind", known.kind.name)
         assert result.exit_code == 0, result.output
-        if known.kind not in (DAEMON, RPC, CREDENTIALS):
+        if known.kind is not CREDENTIALS:
             result = new(directory, f"over-{name}", "--decorate", known.kind.name)
             assert result.exit_code == 0, result.output
     return directory
@@ -125,6 +131,22 @@ def test_it_ends_with_what_to_type_next(tmp_path: Path) -> None:
     [
         (["Hello"], "must be lower-case letters"),
         (["class"], "no word of Python"),
+        (["x__y"], 'with single "-" or "_"'),
+        (["images"], "a plugin that comes with pluggd has its folder"),
+        (
+            ["json"],
+            "a module json already, and one of the two would hide the other; take",
+        ),
+        (["trio"], 'take another, as in "my-trio"'),
+        (
+            ["resolver"],
+            "clients would call it resolver.v1, as they do pluggd.resolver.v1",
+        ),
+        (
+            ["mine", "--kind", "acme.images.v1"],
+            "or --kind images for a provider of that",
+        ),
+        (["mine", "--kind", "daemon"], "is the daemon's own and provided by it alone"),
         (["mine", "--kind", "image"], "did you mean images?"),
         (["mine", "--kind", "a.b"], 'as in "acme.backups.v1"'),
         (["mine", "--decorate", "image"], 'none of that name; did you mean "images"?'),

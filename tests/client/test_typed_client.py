@@ -309,7 +309,7 @@ async def test_a_dead_connection_fails_every_pending_call(tmp_path: Path) -> Non
                     nursery.start_soon(one, toy)
             with pytest.raises(ConnectionLost):
                 await toy.get(name="p")
-    lost = f"connection to {rude.address} lost: the daemon closed the connection"
+    lost = f"connection to {rude.address} lost: the other end closed it"
     assert failures == [lost] * 3
 
 

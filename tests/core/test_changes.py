@@ -246,6 +246,10 @@ async def test_what_is_required_cannot_be_disabled(
 
 async def test_a_name_that_is_unknown_gets_the_nearest_one(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, _, client):
+        with pytest.raises(
+            NotFound, match=r'"b": not found; did you mean "test\.b\.v1'
+        ):
+            await client.management.restart(uri="b")
         with pytest.raises(NotFound, match=r'did you mean "test\.a\.v1\.x"'):
             await client.management.restart(uri="test.a.v1.y")
         with pytest.raises(FailedPrecondition, match="the daemon itself"):

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from pluggd.client import Client
-from pluggd.core.choosing import layer, not_chosen
+from pluggd.core.choosing import layer, not_chosen, undecided
 from pluggd.errors import FailedPrecondition, InvalidArgument, Unavailable
 from pluggd.plugin import Context, NoConfig, Registration, inline
 from pluggd.services.kind import Kind
@@ -102,6 +102,28 @@ def test_without_a_choice_neither_alternatives_nor_decorators_start() -> None:
         OUTER: 'decorates nothing: [decorate] greeter = ["outer"] puts it over the '
         "provider of test.greeter.v1",
     }
+
+
+def test_several_providers_of_which_none_is_chosen_are_told() -> None:
+    known = [
+        plain(),
+        plain("two"),
+        plain("other", alternative=True),
+        decorator("outer"),
+    ]
+    (told,) = undecided(known, Made(), ())
+    assert "kind test.greeter.v1 has more than one provider, store, two, and" in told
+    assert '[select] greeter = "store"' in told
+    assert undecided(known, Made("two"), ()) == []
+    assert undecided(known, Made("other"), ()) == []
+    assert undecided(known, Made(), [STORE]) == []
+    assert undecided(known[1:], Made(), ()) == []
+    assert undecided([silent("one"), silent("two")], Made(), ()) == []
+
+
+def silent(id: str) -> Registration[object, NoConfig]:
+    """Of a kind that nobody calls: several of it may be what is meant."""
+    return Registration(provides=NEED, id=id, start=plain().start)
 
 
 def test_a_selected_alternative_takes_the_place_of_all_others() -> None:
@@ -192,6 +214,20 @@ async def test_a_disabled_decorator_is_passed_over(tmp_path: Path) -> None:
         assert await client.get(USER).greet() == "user(store)"
         await daemon.daemon.face.enable_plugin(INNER)
         assert await client.get(USER).greet() == "user(inner(store))"
+
+
+async def test_what_is_told_is_what_was_disabled_and_not_what_never_started(
+    tmp_path: Path,
+) -> None:
+    others = [decorator("outer"), plain("other", alternative=True)]
+    async with running(tmp_path, "", plain(), user(), *others) as (daemon, client):
+        await daemon.daemon.face.disable_plugin(STORE)
+        with pytest.raises(
+            Unavailable, match=f"because {STORE}: disabled .disabled by"
+        ):
+            await client.get(GREETER).greet()
+        infos = {one.uri: one for one in daemon.daemon.face.plugins()}
+        assert [one.uri for one in infos["test.user.v1.x"].causes] == [STORE]
 
 
 async def test_a_restart_of_what_is_decorated_restarts_the_decorators(

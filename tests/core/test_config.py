@@ -84,6 +84,18 @@ def test_an_unknown_key_is_told_with_file_line_and_a_guess(tmp_path: Path) -> No
     ]
 
 
+def test_a_table_is_called_so(tmp_path: Path) -> None:
+    assert problems(tmp_path, "select = [1]\n") == [
+        "config.toml:1: select: expected a table, got a list"
+    ]
+
+
+def test_a_key_of_a_table_that_stands_outside_of_it_is_guessed(tmp_path: Path) -> None:
+    assert problems(tmp_path, 'log_level = "debug"\n') == [
+        'config.toml:1: log_level: unknown key, did you mean "log.level"?'
+    ]
+
+
 def test_an_unknown_key_of_a_plugin_is_told_likewise(tmp_path: Path) -> None:
     text = '[plugins."test.store.v1.x"]\nsizes = 7\n'
     assert problems(tmp_path, text) == [

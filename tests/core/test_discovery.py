@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from pluggd.core.clashes import reject_clashes
 from pluggd.core.discovery import (
     Found,
     bundled_dir,
     discover,
     installed_sources,
-    reject_clashes,
 )
 from pluggd.core.loading import load_all
 from pluggd.errors import InvalidArgument
@@ -98,6 +99,65 @@ def test_two_plugins_of_one_uri_are_refused_with_both_paths(tmp_path: Path) -> N
         assert str(tmp_path / "two.py") in failure.reason
 
 
+SERVED = PLUGIN.replace(
+    "@asynccontextmanager",
+    """
+from pluggd.services.rpc import rpc
+
+class Thing:
+    @rpc()
+    async def do(self) -> None: ...
+
+@asynccontextmanager""",
+).replace("object)", "Thing)")
+
+
+def test_two_kinds_of_one_service_are_refused_with_both_names(tmp_path: Path) -> None:
+    write(tmp_path / "one.py", text=SERVED)
+    write(tmp_path / "two.py", text=SERVED.replace('"test.', '"other.'))
+    write(tmp_path / "three.py", text=PLUGIN.replace('"test.', '"silent.'))
+    failures = {one.name: one.failure for one in reject_clashes(find(tmp_path), [])}
+    assert failures.pop("three") is None  # nobody can call it
+    for failure in failures.values():
+        assert failure is not None
+        assert failure.code == "already_exists"
+        for text in ("test.thing.v1", "other.thing.v1", "called as thing.v1"):
+            assert text in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("pluggd.images.v1", "import IMAGES from pluggd.services.images instead"),
+        ("acme.images.v1", "kind acme.images.v1 of .* would be called as images.v1"),
+    ],
+)
+def test_what_pluggd_declares_is_taken(tmp_path: Path, name: str, rule: str) -> None:
+    write(tmp_path / "mine.py", text=SERVED.replace("test.{kind}.v1", name))
+    found = discover([tmp_path], installed=False)
+    failures = {
+        one.path: one.failure.reason
+        for one in reject_clashes(found, [])
+        if one.failure is not None
+    }
+    assert list(failures) == [str(tmp_path / "mine.py")]
+    assert re.search(rule, failures[str(tmp_path / "mine.py")])
+
+
+def test_another_name_for_an_interface_of_pluggd_is_no_other_service(
+    tmp_path: Path,
+) -> None:
+    text = SERVED.replace('"test.{kind}.v1", Thing', '"acme.images.v1", Images')
+    write(
+        tmp_path / "mine.py", text="from pluggd.services.images import Images\n" + text
+    )
+    found = reject_clashes(discover([tmp_path], installed=False), [])
+    failed = [one for one in found if one.failure is not None]
+    assert [one.path for one in failed] == [str(tmp_path / "mine.py")]
+    assert failed[0].failure is not None
+    assert "would be called as images.v1" in failed[0].failure.reason
+
+
 def test_what_is_disabled_clashes_with_nobody(tmp_path: Path) -> None:
     write(tmp_path / "a" / "same.py", "first")
     write(tmp_path / "b" / "same.py", "second")
@@ -144,6 +204,12 @@ def test_a_broken_module_is_not_left_half_imported(tmp_path: Path) -> None:
             "requires and wants hold kinds",
         ),
         ("start=start", "start=None", "start must be callable"),
+        ("start=start", "start=start, live='size'", "live must be a tuple of names"),
+        ("start(ctx)", "start()", "start must take one argument"),
+        ("start(ctx)", "start(ctx, more)", "start must take one argument"),
+        ("object)", "object())", "the interface of a kind must be a class, as in"),
+        ("pluggd_register()", "pluggd_register(config)", "takes no arguments"),
+        ("pluggd_register()", "register()", "marks register() with @hookimpl"),
         ("return Registration", "return dict", "returned a dict, not a Registration"),
         (
             "return Registration",
@@ -181,6 +247,28 @@ def test_a_wrong_hook_is_the_failure_of_its_module_alone(
         "b_right": True,
         "c_right": True,
     }
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "a: set[int]) -> None",
+        "a: list[Inner]) -> None",
+        "a: int) -> dict[str, complex]",
+    ],
+)
+def test_a_type_that_nobody_could_be_told_of_is_refused(
+    tmp_path: Path, signature: str
+) -> None:
+    before = (
+        "\nclass Inner(Record, frozen=True):\n    what: set[int] = set()\n\nclass Thing"
+    )
+    text = SERVED.replace("\nclass Thing", before).replace("self)", "self, *, b)")
+    text = text.replace("b) -> None", signature)
+    write(tmp_path / "wrong.py", text="from pluggd.model.record import Record\n" + text)
+    (one,) = find(tmp_path)
+    assert one.failure is not None
+    assert "has no form on the wire, which has records, str" in one.failure.reason
 
 
 def test_a_config_without_defaults_is_told(tmp_path: Path) -> None:

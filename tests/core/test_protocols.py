@@ -100,6 +100,7 @@ def too_few(self: Good) -> None: ...
     ("wrong", "told"),
     [
         (Missing(), ["has no buy()"]),
+        (Good, ["is the class Good itself: yield an object of it, as in Good()"]),
         (but(price=None), ["has price, which is no method"]),
         (
             but(buy=renamed),
@@ -118,4 +119,7 @@ def test_what_is_wrong_is_told(wrong: object, told: list[str]) -> None:
 def test_an_interface_that_is_a_class_wants_an_instance() -> None:
     kind = Kind("test.number.v1", int)
     assert mismatches(kind, 3) == []
-    assert mismatches(kind, "3") == ["is a str, not a int"]
+    assert mismatches(kind, "3") == ["is of the class str, not int"]
+    assert mismatches(kind, int) == [
+        "is the class int itself: yield an object of it, as in int()"
+    ]

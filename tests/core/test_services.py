@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 import trio
 
-from pluggd.core.services import is_served, limits_of
+from pluggd.core.services import limits_of
 from pluggd.core.settings import LimitSettings
 from pluggd.errors import FailedPrecondition, NotImplemented_, Unavailable
 from pluggd.plugin import Context, NoConfig, Registration, Skip, inline
@@ -20,6 +20,7 @@ from pluggd.services.daemon import DAEMON
 from pluggd.services.introspection import INTROSPECTION
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
+from pluggd.services.schema import is_served
 from pluggd.testing import running_daemon
 from pluggd.wire.limits import Limits
 

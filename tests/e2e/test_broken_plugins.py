@@ -78,6 +78,9 @@ PLUGINS = {
     "old": source("old", more="api='0.9'"),
     "double": source("twin"),
     "twin": source("twin"),
+    "usurping": source("images"),
+    "usurping_wrongly": source("leases", more="live=('no_option',)"),
+    "sovereign": source("sovereign").replace("test.sovereign.v1", "pluggd.daemon.v1"),
     "demanding": source(
         "demanding",
         top="class Config(Record, frozen=True):\n    size: int",
@@ -143,6 +146,13 @@ EXPECTED = {
         "failed",
         r"exists more than once, in {dir}/double.py .* and {dir}/twin.py .*: remove one",
     ),
+    "test.images.v1.x": (
+        "failed",
+        r"kind test.images.v1 of {dir}/usurping.py would be called as images.v1, and so"
+        r" would pluggd.images.v1 of .*: what follows the first dot has to differ",
+    ),
+    "test.leases.v1.x": ("failed", r"which NoConfig does not have.*{dir}/usurping_"),
+    "pluggd.daemon.v1.x": ("failed", r"is the daemon's own.*{dir}/sovereign.py"),
     "test.demanding.v1.x": (
         "failed",
         r"every field of Config needs a default.*{dir}/demanding.py",
@@ -213,6 +223,14 @@ async def test_each_is_told_with_its_file_and_the_rest_runs(
     others = {uri: one.status for uri, one in found.items() if uri not in EXPECTED}
     assert set(others.values()) <= {"ok", "skipped", "disabled"}, others
     assert len(found) >= len(EXPECTED) + 10
+
+
+async def test_what_would_be_called_by_another_name_takes_nobodys(
+    daemon: RunningDaemon,
+) -> None:
+    async with daemon.client(namespace="test") as client:
+        assert (await client.images.list()).images == []
+        assert (await client.leases.list()).leases == []
 
 
 async def test_the_log_says_the_same_and_is_no_longer_than_that(

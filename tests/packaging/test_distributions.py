@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -99,3 +101,29 @@ def test_the_wheel_runs_the_same_plugins_as_the_checkout(
     from_checkout = plugins([str(ROOT / "src")], tmp_path)
     assert from_wheel == from_checkout
     assert len(from_wheel) >= 10
+
+
+def test_who_has_the_wheel_writes_and_checks_a_plugin_with_types(
+    dist: Path, tmp_path: Path
+) -> None:
+    (wheel,) = dist.glob("*.whl")
+    venv.create(tmp_path / "env", symlinks=True)
+    python = tmp_path / "env" / "bin" / "python"
+    (packages,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(packages)
+    # What it depends on, and mypy, are those of this environment.
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    said = ""
+    for command in (["new", "hello"], ["check", "hello"]):
+        done = subprocess.run(
+            [str(python), "-m", "pluggd", "plugin", *command],
+            cwd=tmp_path,
+            env={key: os.environ[key] for key in os.environ if key != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+    assert "ok: types (mypy)" in said

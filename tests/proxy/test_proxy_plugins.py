@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -107,6 +108,10 @@ async def test_calls_and_errors_go_through(tmp_path: Path, address: Path) -> Non
                 await greeter.greet(name="")
             info = await client.introspection.plugin(uri=URI)
             assert (info.status, info.origin) == ("ok", f"proxy: {address}")
+            stats = await client.introspection.stats(names=["proxy_memory_bytes"])
+            (memory,) = stats.figures[0].samples
+            assert memory.labels == {"plugin": URI}
+            assert memory.value > 0
         nursery.cancel_scope.cancel()
 
 
@@ -267,6 +272,8 @@ async def test_the_example_in_javascript(tmp_path: Path, address: Path) -> None:
         if why:
             pytest.skip(f"no package index: {why}")
         command = [node, str(EXAMPLES / "greeter.mjs")]
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(str(address))  # nobody took it away
         async with process(command, address, NODE_MSGPACK=str(tmp_path)):
             await _greeted(tmp_path / "daemon", address)
 
@@ -292,3 +299,13 @@ async def _greeted(tmp_path: Path, address: Path) -> None:
         assert (await client.get(kind).greet(name="you")).text == "hello, you"
         with pytest.raises(Exception, match=r"^nobody has no name: not found$"):
             await client.get(kind).greet(name="")
+        told = await trio.run_process(
+            [
+                *(sys.executable, "-m", "pluggd.cli.pluggctl"),
+                *("--address", str(daemon.address)),
+                *("plugins", "info", "example.greeter.v1.far"),
+            ],
+            capture_stdout=True,
+        )
+        assert "Calls:        2, 1 with an error" in told.stdout.decode()
+        assert re.search(r"\nMemory: +[0-9.]+ MiB\n", told.stdout.decode())

@@ -13,11 +13,12 @@ from pluggd.client import Client
 from pluggd.model.types import Descriptor
 from pluggd.services import call
 from pluggd.services.content import CONTENT
+from pluggd.services.diff import Diff
 from pluggd.services.events import Events
 from pluggd.services.gc import Gc
 from pluggd.services.images import IMAGES, Image
 from pluggd.services.kind import Kind
-from pluggd.services.snapshots import SNAPSHOTTER
+from pluggd.services.snapshots import SNAPSHOTTER, Snapshots
 from pluggd.testing import RunningDaemon
 
 # By import, so that it works the same where pluggd is installed (and its pytest plugin
@@ -29,6 +30,7 @@ from pluggd.testing.pytest_plugin import (
     pluggd_containers,
     pluggd_content,
     pluggd_daemon,
+    pluggd_diff,
     pluggd_events,
     pluggd_found,
     pluggd_gc,
@@ -38,6 +40,7 @@ from pluggd.testing.pytest_plugin import (
     pluggd_metadata,
     pluggd_namespaces,
     pluggd_plugins,
+    pluggd_snapshots,
     pluggd_snapshotter,
 )
 
@@ -48,6 +51,7 @@ __all__ = [
     "pluggd_containers",
     "pluggd_content",
     "pluggd_daemon",
+    "pluggd_diff",
     "pluggd_events",
     "pluggd_found",
     "pluggd_gc",
@@ -57,6 +61,7 @@ __all__ = [
     "pluggd_metadata",
     "pluggd_namespaces",
     "pluggd_plugins",
+    "pluggd_snapshots",
     "pluggd_snapshotter",
 ]
 
@@ -85,6 +90,17 @@ async def test_what_a_plugin_stands_on_is_one_whole(
         topics = [one.topic for one in (await pluggd_events.poll(since=0)).events]
     assert topics[:3] == ["/content/create", "/images/create", "/images/delete"]
     assert SNAPSHOTTER in pluggd_kinds
+
+
+async def test_layers_are_made_of_snapshots(
+    pluggd_kinds: dict[Kind[Any], Any], pluggd_snapshots: Snapshots, pluggd_diff: Diff
+) -> None:
+    with trio.fail_after(30), call.using(namespace="ns"):
+        made = await pluggd_snapshots.prepare(key="k")
+        await trio.Path(made.mounts[0].source, "file").write_text("text")
+        layer = await pluggd_diff.create(lower=(), upper=made.mounts)
+        info = await pluggd_kinds[CONTENT].info(digest=layer.digest)
+    assert info.size == layer.size > 0
 
 
 async def test_an_hour_is_over_at_once(pluggd_clock: trio.testing.MockClock) -> None:

@@ -4,6 +4,7 @@
 // A plugin in JavaScript: `node greeter.mjs SOCKET`, with @msgpack/msgpack installed
 // (or in the directory NODE_MSGPACK).
 
+import fs from "node:fs";
 import net from "node:net";
 import { createRequire } from "node:module";
 
@@ -33,4 +34,5 @@ async function serve(socket) {
   }
 }
 
+fs.rmSync(process.argv[2], { force: true }); // a process that was killed leaves its socket
 net.createServer((socket) => serve(socket).catch(() => socket.destroy())).listen(process.argv[2]);

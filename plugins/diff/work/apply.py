@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from plugins.diff.work.archive import Archive
-from plugins.diff.work.attributes import Attributes
-from plugins.diff.work.extract import Extractor
-from plugins.diff.work.limits import Limits
-from plugins.diff.work.lowers import Lowers
-from plugins.diff.work.source import Source
-from plugins.diff.work.tree import Tree
+from .archive import Archive
+from .attributes import Attributes
+from .extract import Extractor
+from .limits import Limits
+from .lowers import Lowers
+from .source import Source
+from .tree import Tree
 
 Message = dict[str, Any]
 

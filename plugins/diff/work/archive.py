@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator
 
 from pluggd.errors import InvalidArgument, ResourceExhausted
-from plugins.diff.work.entries import DATALESS, DIRECTORY, FILE, Entry, shown
-from plugins.diff.work.headers import BLOCK, read_header
-from plugins.diff.work.pax import Records, apply_records, read_records
-from plugins.diff.work.sparse import PREFIX, read_old_map, read_pax_map
+
+from .entries import DATALESS, DIRECTORY, FILE, Entry, shown
+from .headers import BLOCK, read_header
+from .pax import Records, apply_records, read_records
+from .sparse import PREFIX, read_old_map, read_pax_map
 
 MAX_EXTENSION = 1 << 20
 """Bytes of the extended headers of one entry, as in Go."""

@@ -14,7 +14,8 @@ import os
 from collections import Counter
 
 from pluggd.errors import InvalidArgument, PermissionDenied
-from plugins.diff.work.entries import Entry, shown
+
+from .entries import Entry, shown
 
 SET_ID = 0o6000
 MAX_ID = (1 << 32) - 2

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pluggd.errors import FailedPrecondition, InvalidArgument
-from plugins.diff.work.entries import shown
-from plugins.diff.work.lowers import DIRECTORY
-from plugins.diff.work.names import WHITEOUT, Parts
+
+from .entries import shown
+from .lowers import DIRECTORY
+from .names import WHITEOUT, Parts
 
 CHUNK = 1 << 20
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

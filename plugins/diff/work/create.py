@@ -9,14 +9,14 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from plugins.diff.work import entries
-from plugins.diff.work.changes import FILE, attributes, changes, moving
-from plugins.diff.work.entries import Entry
-from plugins.diff.work.limits import system_error
-from plugins.diff.work.lowers import DIRECTORY
-from plugins.diff.work.names import WHITEOUT, Parts
-from plugins.diff.work.sink import PIECE, Sink
-from plugins.diff.work.tarwrite import END, header, padding
+from . import entries
+from .changes import FILE, attributes, changes, moving
+from .entries import Entry
+from .limits import system_error
+from .lowers import DIRECTORY
+from .names import WHITEOUT, Parts
+from .sink import PIECE, Sink
+from .tarwrite import END, header, padding
 
 Message = dict[str, Any]
 

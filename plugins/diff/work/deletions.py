@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import stat
 
-from plugins.diff.work.names import Parts
-from plugins.diff.work.removal import remove
-from plugins.diff.work.tree import Directory, Tree
+from .names import Parts
+from .removal import remove
+from .tree import Directory, Tree
 
 
 class Deletions:

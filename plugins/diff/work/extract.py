@@ -13,16 +13,17 @@ import stat
 from contextlib import suppress
 
 from pluggd.errors import InvalidArgument, ResourceExhausted
-from plugins.diff.work import entries
-from plugins.diff.work.archive import Archive
-from plugins.diff.work.attributes import Attributes, times
-from plugins.diff.work.deletions import Deletions
-from plugins.diff.work.entries import Entry, shown
-from plugins.diff.work.limits import Limits, system_error
-from plugins.diff.work.links import hardlink
-from plugins.diff.work.names import OPAQUE, Parts, clean, deleted, is_metadata
-from plugins.diff.work.removal import remove
-from plugins.diff.work.tree import Directory, Tree
+
+from . import entries
+from .archive import Archive
+from .attributes import Attributes, times
+from .deletions import Deletions
+from .entries import Entry, shown
+from .limits import Limits, system_error
+from .links import hardlink
+from .names import OPAQUE, Parts, clean, deleted, is_metadata
+from .removal import remove
+from .tree import Directory, Tree
 
 NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICES = {

@@ -9,7 +9,8 @@ builder and this daemon would see different files in one layer; so it is not use
 from __future__ import annotations
 
 from pluggd.errors import InvalidArgument
-from plugins.diff.work.entries import FILE, Entry, shown
+
+from .entries import FILE, Entry, shown
 
 BLOCK = 512
 MAX_INT = (1 << 63) - 1

@@ -14,7 +14,8 @@ from pluggd.errors import (
     PluggdError,
     ResourceExhausted,
 )
-from plugins.diff.work.entries import shown
+
+from .entries import shown
 
 
 @dataclass(frozen=True)

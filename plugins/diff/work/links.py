@@ -8,10 +8,11 @@ import os
 import stat
 
 from pluggd.errors import InvalidArgument
-from plugins.diff.work.entries import Entry, shown
-from plugins.diff.work.lowers import Found, is_whiteout
-from plugins.diff.work.names import clean
-from plugins.diff.work.tree import Directory, Tree, copy_attributes
+
+from .entries import Entry, shown
+from .lowers import Found, is_whiteout
+from .names import clean
+from .tree import Directory, Tree, copy_attributes
 
 COPY = 1 << 20
 

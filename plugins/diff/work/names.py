@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from pluggd.errors import InvalidArgument
-from plugins.diff.work.entries import shown
+
+from .entries import shown
 
 MAX_NAME = 4096
 """Bytes of a name or of the target of a link: what the kernel takes as a path."""

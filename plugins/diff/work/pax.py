@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from pluggd.errors import InvalidArgument
-from plugins.diff.work.entries import Entry, shown
-from plugins.diff.work.headers import MAX_INT
+
+from .entries import Entry, shown
+from .headers import MAX_INT
 
 XATTR = b"SCHILY.xattr."
 Records = dict[bytes, bytes]

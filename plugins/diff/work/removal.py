@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 
-from plugins.diff.work.lowers import DIRECTORY
+from .lowers import DIRECTORY
 
 
 def remove(parent: int, name: bytes) -> None:

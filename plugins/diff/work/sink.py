@@ -77,7 +77,7 @@ def _compressor(compression: str) -> _Compressor:
         # Its header has no name and no time.
         return zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
     if compression == "zstd":
-        from plugins.diff.work.zstd import ZstdCompressor
+        from .zstd import ZstdCompressor
 
         return ZstdCompressor(level=ZSTD_LEVEL)
     return _Plain()

@@ -144,7 +144,7 @@ class Source:
                 data = self._next(READ)
 
     def _zstd(self) -> Callable[[], Any]:
-        from plugins.diff.work.zstd import DecompressionParameter, ZstdDecompressor
+        from .zstd import DecompressionParameter, ZstdDecompressor
 
         options: dict[int, int] = {
             DecompressionParameter.window_log_max: self._max_window

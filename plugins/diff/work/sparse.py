@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pluggd.errors import InvalidArgument
-from plugins.diff.work.entries import FILE, Entry, Segments, shown
-from plugins.diff.work.headers import BLOCK, MAX_INT, Number, number
+
+from .entries import FILE, Entry, Segments, shown
+from .headers import BLOCK, MAX_INT, Number, number
 
 MAX_SEGMENTS = 1_000_000
 """Of one file; a map of that many takes some 20 MB."""

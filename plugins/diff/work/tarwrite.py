@@ -5,9 +5,9 @@ times than that of the change, in whole seconds. The same entry gives the same b
 
 from __future__ import annotations
 
-from plugins.diff.work.entries import Entry
-from plugins.diff.work.headers import BLOCK
-from plugins.diff.work.pax import XATTR
+from .entries import Entry
+from .headers import BLOCK
+from .pax import XATTR
 
 END = bytes(2 * BLOCK)
 

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pluggd.errors import InvalidArgument
-from plugins.diff.work.entries import shown
-from plugins.diff.work.lowers import DIRECTORY, Found, Lowers, is_whiteout
-from plugins.diff.work.names import Parts
+
+from .entries import shown
+from .lowers import DIRECTORY, Found, Lowers, is_whiteout
+from .names import Parts
 
 MAX_LINKS = 40
 """Links on the way to one name, as in the kernel."""

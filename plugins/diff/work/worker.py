@@ -19,8 +19,9 @@ import traceback
 from collections.abc import Sequence
 
 from pluggd.errors import PluggdError
-from plugins.diff.work.apply import Message, apply
-from plugins.diff.work.create import create
+
+from .apply import Message, apply
+from .create import create
 
 JOBS = {"apply": apply, "create": create}
 MAX_MESSAGE = 1 << 20

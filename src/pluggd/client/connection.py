@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -116,6 +117,16 @@ class Connection:
             self._scopes.append(scope)
             trio.lowlevel.spawn_system_task(self._run, task, scope)
         self._running = len(self._scopes)
+
+    def peer(self) -> int:
+        """The process at the other end when it was connected; 0 where that is not told."""
+        size = struct.calcsize("3i")
+        try:
+            told = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        except (OSError, AttributeError):  # closed, or no Linux
+            return 0
+        pid: int = struct.unpack("3i", told)[0]
+        return pid
 
     async def close(self) -> None:
         """Close; calls under way get ConnectionLost. Does not fail."""
@@ -246,7 +257,7 @@ class Connection:
             if flags & socket.MSG_CTRUNC:
                 self._die("descriptors were truncated (is RLIMIT_NOFILE reached?)")
             if not data:
-                self._die(self._last_words or "the daemon closed the connection")
+                self._die(self._last_words or "the other end closed it")
             if self._lost is not None:
                 return
             for message in self._decoder.feed(data):

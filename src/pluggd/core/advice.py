@@ -60,13 +60,24 @@ def meant(kind: str, known: Iterable[str], near: float = 0.7) -> str:
     compared: what stands around it is the same for many. near: how alike, up to 1."""
     import difflib  # for mistakes only, and a thousand lines
 
-    words = {_word(name): name for name in known}
-    close = difflib.get_close_matches(_word(kind), list(words), 1, near)
-    return f'; did you mean "{words[close[0]]}"?' if close else ""
+    names = list(known)
+    close = difflib.get_close_matches(
+        _word(kind), {_word(name) for name in names}, 1, near
+    )
+    of_word = [name for name in names if close and _word(name) == close[0]]
+    nearest = difflib.get_close_matches(kind, of_word, 1, 0)
+    return f'; did you mean "{nearest[0]}"?' if nearest else ""
 
 
 def _word(kind: str) -> str:
     return kind.split(".")[-2] if "." in kind else kind
+
+
+def makes_its_own(kind: str, constant: str, module: str) -> str:
+    """Of a plugin that declares anew what pluggd declares in that module."""
+    return (
+        f"makes a kind of its own named {kind}: import {constant} from {module} instead"
+    )
 
 
 def empty_directory(directory: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pluggd.core.settings import short_kind
 from pluggd.plugin import Registration
+from pluggd.services.schema import is_served
 
 
 class Choice(Protocol):
@@ -73,3 +74,30 @@ def not_chosen(
         elif (kind, selected) in alternatives:
             reasons[one.uri] = f'[select] {short} = "{selected}" takes its place'
     return reasons
+
+
+def undecided(
+    registrations: Iterable[Registration[Any, Any]],
+    choice: Choice,
+    disabled: Iterable[str],
+) -> list[str]:
+    """Of which kinds that clients call there are several providers, and nothing says
+    which one counts: a sentence for each, with what would say it."""
+    known = list(registrations)
+    off = {*disabled, *not_chosen(known, choice)}
+    providers: dict[str, list[Registration[Any, Any]]] = {}
+    for one in known:
+        if not one.decorates and one.uri not in off:
+            providers.setdefault(one.provides.name, []).append(one)
+    found: list[str] = []
+    for kind, ones in sorted(providers.items()):
+        ids = sorted(one.id for one in ones)
+        if len(ids) < 2 or choice.selected(kind) in ids:
+            continue
+        if is_served(ones[0].provides):
+            found.append(
+                f"kind {kind} has more than one provider, {', '.join(ids)}, and nobody"
+                " gets at it until one is chosen, as in [select]"
+                f' {short_kind(kind)} = "{ids[0]}", or the others are disabled'
+            )
+    return found

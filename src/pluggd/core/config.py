@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pluggd import paths
+from pluggd.core.choosing import undecided
 from pluggd.core.config_files import ConfigError, Key, Sources
 from pluggd.core.discovery import Found
 from pluggd.core.settings import Settings, short_kind
@@ -123,7 +124,12 @@ def configure(
                 f"{sources.where(('root',))}: root: root and state must differ, both are {root}"
             ]
         )
-    return Configuration(settings, root, state, address, records, warnings, sources)
+    configuration = Configuration(
+        settings, root, state, address, records, warnings, sources
+    )
+    registrations = [one.registration for one in known.values() if one.registration]
+    warnings += undecided(registrations, configuration, settings.disabled_plugins)
+    return configuration
 
 
 def _deprecated(found: Iterable[Found]) -> list[str]:
@@ -187,7 +193,7 @@ def _check_fields(
         key = (*prefix, name)
         if name not in fields:
             problems.append(
-                _problem(sources, key, "unknown key" + did_you_mean(name, fields))
+                _problem(sources, key, "unknown key" + did_you_mean(name, _keys(hints)))
             )
             continue
         hint: Any = hints[name]
@@ -226,6 +232,18 @@ def _check_value(
             words = ", ".join(map(str, typing.get_args(hint)))
             text = f"{value!r} is none of {words}"
         problems.append(_problem(sources, key, text))
+
+
+def _keys(hints: dict[str, Any]) -> list[str]:
+    """The keys of a table, and those of the tables in it, dotted: `log_level` is a likely
+    slip for `log.level`."""
+    inner = [
+        f"{name}.{field}"
+        for name, hint in hints.items()
+        if isinstance(hint, type) and issubclass(hint, Record)
+        for field in hint.__struct_fields__
+    ]
+    return [*hints, *inner]
 
 
 def _plain(text: str) -> str:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from pluggd.core.changes import Changes
+from pluggd.core.clashes import reject_clashes
 from pluggd.core.config import Configuration
 from pluggd.core.directories import ROOT_MODE, STATE_MODE, identity, make_directory
-from pluggd.core.discovery import Found, reject_clashes
+from pluggd.core.discovery import Found
 from pluggd.core.face import Face, own_plugin
 from pluggd.core.lifecycle import Deadlines, Lifecycle
 from pluggd.core.listener import open_listener, validate_address

@@ -16,10 +16,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -331,8 +332,7 @@ class Asker:
         whatever it raises."""
         manager = self._manager
         try:
-            manager.register(module, name)
-            manager.check_pending()
+            self._register(module, name)
             if not manager.hook.pluggd_register.get_hookimpls():
                 raise InvalidArgument(
                     f"plugin module {name} has no function pluggd_register marked with"
@@ -345,6 +345,22 @@ class Asker:
             raise
         manager.unregister(module, name)
         return answers
+
+    def _register(self, module: object, name: str) -> None:
+        manager = self._manager
+        try:
+            manager.register(module, name)
+            manager.check_pending()
+        except pluggy.PluginValidationError:
+            marked = [
+                f"{one}{inspect.signature(value)}"
+                for one, value in vars(module).items()
+                if manager.parse_hookimpl_opts(module, one) is not None
+            ]
+            raise InvalidArgument(
+                f"plugin module {name} marks {', '.join(marked)} with @hookimpl: that is"
+                " for pluggd_register() alone, which takes no arguments: invalid argument"
+            ) from None
 
     @staticmethod
     def _new() -> _Manager:
@@ -388,48 +404,3 @@ def _ask(
 
 def _no_start(context: object) -> NoReturn:
     raise AssertionError(f"a registration that is wrong is not started ({context})")
-
-
-def reject_clashes(found: Iterable[Found], disabled: Iterable[str]) -> list[Found]:
-    """Fail all plugins that share a URI, and all that come from folders of one name.
-
-    Neither is preferred, since the choice would depend on the order of directories.
-    What is disabled clashes with nobody.
-    """
-    everything = list(found)
-    off = set(disabled)
-    live = [one for one in everything if one.registration and one.uri not in off]
-    reasons: dict[int, str] = {}
-    for one in live:
-        same_uri = [other for other in live if other.uri == one.uri]
-        same_name = {
-            other.path
-            for other in live
-            if other.name == one.name and Path(other.path).is_absolute()
-        }
-        if len(same_uri) > 1:
-            paths = " and ".join(
-                sorted(f"{other.path} ({other.origin})" for other in same_uri)
-            )
-            reasons[id(one)] = (
-                f"plugin {one.uri} exists more than once, in {paths}: remove one or give"
-                " it another id: already exists"
-            )
-        elif len(same_name) > 1 and one.path in same_name:
-            paths = " and ".join(sorted(same_name))
-            reasons[id(one)] = (
-                f"plugin folder {one.name} exists more than once, as {paths}: rename"
-                " one: already exists"
-            )
-    return [
-        Found(
-            one.name,
-            one.path,
-            one.origin,
-            one.registration,
-            Failure(reasons[id(one)], "already_exists"),
-        )
-        if id(one) in reasons
-        else one
-        for one in everything
-    ]

@@ -128,7 +128,7 @@ def process_figures(started_at: int) -> list[Figure]:
             "Time on a processor, of all threads.",
             usage.ru_utime + usage.ru_stime,
         ),
-        gauge("process_resident_memory_bytes", "Resident memory.", _resident()),
+        gauge("process_resident_memory_bytes", "Resident memory.", resident_memory()),
         gauge("process_open_fds", "Open file descriptors.", _descriptors()),
         gauge(
             "process_start_time_seconds",
@@ -138,11 +138,12 @@ def process_figures(started_at: int) -> list[Figure]:
     ]
 
 
-def _resident() -> int:
+def resident_memory(pid: int | None = None) -> int:
+    """Bytes of this process, or of another one; 0 when that cannot be seen."""
     try:
-        with open("/proc/self/statm", "rb") as file:
+        with open(f"/proc/{pid or 'self'}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # no Linux
+    except OSError:  # it is gone, or this is no Linux
         return 0
 
 

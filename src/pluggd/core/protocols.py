@@ -23,10 +23,18 @@ def mismatches(kind: Kind[Any], implementation: object) -> list[str]:
     if not getattr(interface, "_is_protocol", False):
         if isinstance(implementation, interface):
             return []
+        if isinstance(implementation, type) and issubclass(implementation, interface):
+            return [_class_itself(implementation)]
         return [
-            f"is a {type(implementation).__qualname__}, not a {interface.__qualname__}"
+            f"is of the class {type(implementation).__qualname__}, not"
+            f" {interface.__qualname__}"
         ]
     found: list[str] = []
+    if isinstance(implementation, type) and any(
+        inspect.isfunction(inspect.getattr_static(implementation, name, None))
+        for name, _ in _methods(interface)
+    ):
+        return [_class_itself(implementation)]
     for name, declared in _methods(interface):
         if _alike(declared, _plain_method(implementation, name)):
             continue
@@ -43,6 +51,11 @@ def mismatches(kind: Kind[Any], implementation: object) -> list[str]:
             continue
         found += _compare(name, declared, given, bound)
     return found
+
+
+def _class_itself(given: type[Any]) -> str:
+    name = given.__qualname__
+    return f"is the class {name} itself: yield an object of it, as in {name}()"
 
 
 def _methods(interface: type) -> list[tuple[str, Any]]:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pluggd.core.changes import Changes
+from pluggd.core.clashes import reject_clashes
 from pluggd.core.config import Configuration
 from pluggd.core.differences import Difference, Effect, differences, in_force
-from pluggd.core.discovery import Found, reject_clashes
+from pluggd.core.discovery import Found
 from pluggd.core.log import Log
 from pluggd.core.placing import judge, why_off
 from pluggd.core.status import Status

@@ -27,7 +27,7 @@ from pluggd.errors import NotFound, PluggdError, Unavailable
 from pluggd.services.introspection import Health, ServiceHealth
 from pluggd.services.kind import Kind
 from pluggd.services.management import MANAGEMENT
-from pluggd.services.schema import has_methods
+from pluggd.services.schema import is_served
 from pluggd.wire.limits import Limits
 
 _ON_PURPOSE = frozenset({Status.SKIPPED, Status.DISABLED})
@@ -64,9 +64,16 @@ class Services:
         """Take the kinds as the plugins that there are now declare them; one that is
         gone is no longer known, and one whose file changed may differ."""
         kinds: dict[str, Kind[Any]] = {}
-        for row in self._table.rows:
-            if row.registration is not None and is_served(row.registration.provides):
-                kinds.setdefault(row.kind, row.registration.provides)
+        named: dict[str, str] = {}
+        # What clashes with another has failed by now, and leaves the name to that one.
+        for row in sorted(
+            self._table.rows, key=lambda row: row.found.failure is not None
+        ):
+            if row.registration is None or not is_served(row.registration.provides):
+                continue
+            kind = row.registration.provides
+            if named.setdefault(kind.service, kind.name) == kind.name:
+                kinds.setdefault(kind.name, kind)
         for name in self._kinds.keys() - kinds.keys():
             self.dispatcher.remove(self._kinds[name].service)
         self._kinds = kinds
@@ -79,15 +86,15 @@ class Services:
         self._note_pending()
         for kind in self._kinds.values():
             self._choose(kind)
+        known = {kind.service for kind in self._kinds.values()}
         for row in self._table.rows:
             # Whose interface is not even known, since the registration is wrong.
-            if row.registration is not None and row.kind not in self._kinds:
+            if row.registration is None or row.status is not Status.FAILED:
+                continue
+            kind = row.registration.provides
+            if kind.served and kind.service not in known:
                 error = self._table.why_unavailable(row.kind)
-                served = row.registration.provides.served
-                if row.status is Status.FAILED and served:
-                    self.dispatcher.unavailable(
-                        row.registration.provides.service, error
-                    )
+                self.dispatcher.unavailable(kind.service, error)
 
     def close(self) -> None:
         """What changes from now on is the daemon's stop and no news."""
@@ -204,11 +211,6 @@ class Services:
             return limiter.borrowed_tokens > 0
 
         return busy
-
-
-def is_served(kind: Kind[Any]) -> bool:
-    """Whether clients may call it, and there is something to call."""
-    return kind.served and has_methods(kind)
 
 
 def limits_of(settings: LimitSettings) -> Limits:

@@ -26,6 +26,17 @@ from pluggd.plugin import FigureSource, NoConfig, Registration
 from pluggd.services.introspection import Cause, PluginInfo
 from pluggd.struct import Struct, field
 
+
+def _distance(row: Row) -> tuple[bool, bool, bool]:
+    """How far a row that does not work is from providing its kind."""
+    assert row.registration is not None
+    return (
+        row.registration.decorates,
+        row.status is Status.DISABLED,
+        row.registration.alternative,
+    )
+
+
 _MANY = 1 << 30
 """More layers than there are."""
 
@@ -177,7 +188,11 @@ class Table:
         for row in self.rows:
             if row.uri == uri:
                 return row
-        hint = did_you_mean(uri, (row.uri for row in self.rows))
+        uris = [row.uri for row in self.rows]
+        holding = [one for one in uris if uri in one.split(".")]
+        hint = did_you_mean(uri, uris) or "".join(
+            f'; did you mean "{one}"?' for one in holding[:1]
+        )
         raise NotFound(f'plugin "{uri}": not found{hint}')
 
     def dependents(self, rows: Iterable[Row]) -> list[Row]:
@@ -295,11 +310,13 @@ class Table:
     def obstacle(self, kind: str, below: Row | None = None) -> tuple[Cause, ...]:
         """Why no plugin works for a kind, down to the first cause; () when one does.
 
-        Of several that do not work, the selected one is told, or the first; below: as
-        in `single`.
+        Of several that do not work, the selected one is told, or the one that comes
+        nearest to working: what would not start without a choice comes last. below: as in
+        `single`.
         """
         selected = self.choice.selected(kind)
         rows = [row for row in self._providers(kind) if not self.layer(row)]
+        rows.sort(key=_distance)
         if selected:
             rows = [row for row in rows if row.id == selected]
         if any(row.status is Status.OK for row in rows):

@@ -19,12 +19,16 @@ from pluggd.model.api import judge
 from pluggd.model.identifiers import validate_identifier
 from pluggd.model.record import Record
 from pluggd.plugin import Registration
+from pluggd.services.daemon import DAEMON
+from pluggd.services.hello import RPC
 from pluggd.services.kind import Kind
+from pluggd.services.schema import service_schema
 from pluggd.struct import as_map
 
 _KIND_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.v[0-9]+")
 
-_OWN_KINDS = "pluggd.services."
+OWN_KINDS = "pluggd.services."
+"""Modules that begin so declare the kinds that come with pluggd."""
 
 
 def require_registration(value: object, name: str) -> None:
@@ -78,6 +82,18 @@ def validate(registration: Registration[Any, Any]) -> None:
                 f"plugin {registration.uri}: kind {kind.name!r} must be dotted lower-case"
                 ' names that end in a version, as in "pluggd.images.v1": invalid argument'
             )
+    interface: Any = registration.provides.interface
+    if not isinstance(interface, type):
+        raise InvalidArgument(
+            f"plugin {registration.uri}: the interface of a kind must be a class, as in"
+            f' Kind("{registration.provides.name}", Interface), not {interface!r}:'
+            " invalid argument"
+        )
+    if registration.provides.name in (DAEMON.name, RPC.name):
+        raise InvalidArgument(
+            f"plugin {registration.uri}: kind {registration.provides.name} is the daemon's"
+            " own, which no plugin provides: make a kind of another name: invalid argument"
+        )
     config: Any = registration.config
     if not isinstance(config, type) or not issubclass(config, Record):
         raise InvalidArgument(
@@ -97,7 +113,13 @@ def validate(registration: Registration[Any, Any]) -> None:
             f" ({text}), and with them every file that does not name all options: choose"
             " defaults that it takes: invalid argument"
         ) from error
-    unknown = [name for name in given["live"] if name not in config.__struct_fields__]
+    live: Any = given["live"]
+    if isinstance(live, str):
+        raise InvalidArgument(
+            f"plugin {registration.uri}: live must be a tuple of names, as in"
+            f' live=("limit",), not {live!r}: invalid argument'
+        )
+    unknown = [name for name in live if name not in config.__struct_fields__]
     if unknown:
         raise InvalidArgument(
             f"plugin {registration.uri}: live names {', '.join(map(repr, unknown))}, which"
@@ -121,6 +143,12 @@ def validate(registration: Registration[Any, Any]) -> None:
 def _wrong_start(start: Any) -> str:
     """What is wrong with a function that is to be a start, and the way out; "" when
     nothing is, or it is of a make that tells nothing."""
+    try:
+        inspect.signature(start).bind(None)
+    except TypeError:
+        return "start must take one argument, as in `async def start(ctx)`"
+    except ValueError:
+        pass  # of a make that does not say what it takes
     if inspect.isasyncgenfunction(start) or inspect.iscoroutinefunction(start):
         return (
             "start must be an async context manager: decorate it with"
@@ -143,10 +171,12 @@ def _validate_service(registration: Registration[Any, Any]) -> None:
     """What the interface declares is served later; a mistake in it is found here, where
     it is that plugin's alone. Those of our own kinds are known to be right
     (tests/core/test_own_kinds.py), and reading them all would be a sixth of each start."""
-    if registration.provides.interface.__module__.startswith(_OWN_KINDS):
+    if registration.provides.interface.__module__.startswith(OWN_KINDS):
         return
     try:
         arguments_of(registration.provides)
+        # Who asks for the schema asks for that of all.
+        service_schema(registration.provides).describe()
     except Exception as error:
         raise InvalidArgument(
             f"plugin {registration.uri}: its interface cannot be served: {error}:"

@@ -15,12 +15,15 @@ import trio
 
 from pluggd.client.client import Client, connect
 from pluggd.client.connection import Connection
+from pluggd.core.figures import resident_memory
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.model.figures import Figure, counter, gauge
 from pluggd.wire.messages import FEATURES, HELLO
 
+MEMORY = "proxy_memory_bytes"
+
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 5.0
 """Seconds between two attempts to connect; doubled from the first to the longest."""
 
 
@@ -51,7 +54,13 @@ class Link:
     def figures(self) -> list[Figure]:
         """For `pluggctl stats`."""
         up = self._client is not None
+        pid = self._client.connection.peer() if self._client is not None else 0
         return [
+            *(
+                [gauge(MEMORY, "Of the other process, resident.", resident_memory(pid))]
+                if pid
+                else []
+            ),
             gauge("proxy_connected", "Whether the other process is there.", up),
             counter(
                 "proxy_connects",

@@ -134,7 +134,8 @@ class ServiceSchema(Struct, frozen=True):
         return list(found)
 
     def describe(self) -> dict[str, Any]:
-        """Plain maps for introspection; docs/rpc.md lists the keys."""
+        """Plain maps for introspection; docs/rpc.md lists the keys. Raises TypeError
+        naming the first type that has no form on the wire."""
         return {
             "service": self.name,
             "kind": self.kind,
@@ -161,6 +162,11 @@ def service_schema(kind: Kind[Any]) -> ServiceSchema:
 def has_methods(kind: Kind[Any]) -> bool:
     """Whether the interface declares methods with @rpc."""
     return any(True for _ in _declared(kind.interface))
+
+
+def is_served(kind: Kind[Any]) -> bool:
+    """Whether clients may call it, and there is something to call."""
+    return kind.served and has_methods(kind)
 
 
 def served_names(kind: Kind[Any]) -> list[str]:
@@ -311,26 +317,29 @@ def _describe_method(method: MethodSchema) -> dict[str, Any]:
         "namespaced": method.namespaced,
         "waits": method.waits,
         "params": [
-            _describe_parameter(p, docs.get(p.attribute, "")) for p in method.parameters
+            _describe_parameter(p, docs.get(p.attribute, ""), method.name)
+            for p in method.parameters
         ],
-        "result": type_name(method.result),
+        "result": _type(method.result, f"{method.name}: its result"),
         "result_key": method.key,
         "errors": list(method.errors),
     }
     for direction, stream in (("sends", method.sends), ("receives", method.receives)):
         if stream is not None:
             described[direction] = {
-                "item": type_name(stream.item),
+                "item": _type(
+                    stream.item, f"{method.name}: items of {stream.attribute}"
+                ),
                 "credit": stream.credit,
                 "max_bytes": stream.chunk,
             }
     return described
 
 
-def _describe_parameter(parameter: Parameter, doc: str) -> dict[str, Any]:
+def _describe_parameter(parameter: Parameter, doc: str, method: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": parameter.name,
-        "type": type_name(parameter.type),
+        "type": _type(parameter.type, f"{method}: parameter {parameter.name}"),
         "required": parameter.required,
         "doc": doc,
     }
@@ -348,7 +357,7 @@ def describe_record(record: type[Record]) -> dict[str, Any]:
     for field in fields:
         entry: dict[str, Any] = {
             "name": field.name,
-            "type": type_name(field.type),
+            "type": _type(field.type, f"{record.__name__}.{field.name}"),
             "required": field.required,
             "doc": docs.get(field.name, ""),
         }
@@ -356,6 +365,16 @@ def describe_record(record: type[Record]) -> dict[str, Any]:
             entry["default"] = _plain(field.default)
         described.append(entry)
     return {"name": record.__name__, "doc": doc, "fields": described}
+
+
+def _type(type_: Any, where: str) -> str:
+    try:
+        return type_name(type_)
+    except TypeError as error:
+        raise TypeError(
+            f"{where}: {error}, which has records, str, int, float, bool, bytes, and"
+            " list[...] and dict[str, ...] of these"
+        ) from None
 
 
 def _plain(default: object) -> object:

@@ -14,6 +14,7 @@ from pluggd.errors import FailedPrecondition, NotFound
 from pluggd.plugin import Registration
 from pluggd.services.containers import CONTAINERS
 from pluggd.services.content import CONTENT
+from pluggd.services.diff import DIFF
 from pluggd.services.events import EVENTS
 from pluggd.services.gc import GC
 from pluggd.services.images import IMAGES
@@ -21,7 +22,7 @@ from pluggd.services.kind import Kind
 from pluggd.services.leases import LEASES
 from pluggd.services.metadata import METADATA, Metadata
 from pluggd.services.namespaces import NAMESPACES
-from pluggd.services.snapshots import SNAPSHOTTER
+from pluggd.services.snapshots import SNAPSHOTS, SNAPSHOTTER
 from pluggd.testing.bundled import bundled
 from pluggd.testing.fake_content import fake_content
 from pluggd.testing.fake_snapshotter import FakeSnapshotter
@@ -81,6 +82,10 @@ async def _prepare(
     root: Path,
 ) -> None:
     """Start what the plugin asks for and is not given, in an order that works."""
+    if DIFF in needed:
+        needed = {*needed, CONTENT}
+    if SNAPSHOTS in needed:
+        needed = {*needed, SNAPSHOTTER}
     if needed and METADATA not in kinds:
         kinds[METADATA] = await stack.enter_async_context(memory_metadata())
     for kind in BUNDLED:
@@ -93,3 +98,7 @@ async def _prepare(
         snapshots = root / "snapshots"
         snapshots.mkdir()
         kinds[SNAPSHOTTER] = FakeSnapshotter(snapshots)
+    if DIFF in needed and own is not DIFF and CONTENT in kinds:
+        await stack.enter_async_context(bundled(DIFF, kinds))
+    if SNAPSHOTS in needed and own is not SNAPSHOTS and SNAPSHOTTER in kinds:
+        await stack.enter_async_context(bundled(SNAPSHOTS, kinds))

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from pluggd.client import Client
     from pluggd.services.containers import Containers
     from pluggd.services.content import Content
+    from pluggd.services.diff import Diff
     from pluggd.services.events import Events
     from pluggd.services.gc import Gc
     from pluggd.services.images import Images
     from pluggd.services.kind import Kind
     from pluggd.services.leases import Leases
     from pluggd.services.namespaces import Namespaces
+    from pluggd.services.snapshots import Snapshots
     from pluggd.testing.daemon import RunningDaemon
     from pluggd.testing.fake_snapshotter import FakeSnapshotter
     from pluggd.testing.memory import MemoryMetadata
@@ -201,6 +203,33 @@ def pluggd_snapshotter(
 
 
 @pytest.fixture
+async def pluggd_snapshots(
+    pluggd_gc: Gc,
+    pluggd_namespaces: Namespaces,
+    pluggd_snapshotter: FakeSnapshotter,
+    pluggd_found: dict[Kind[Any], Any],
+) -> AsyncGenerator[Snapshots]:
+    """Over `pluggd_snapshotter`, which has the name `fake` there."""
+    from pluggd.services.snapshots import SNAPSHOTS
+    from pluggd.testing.bundled import bundled
+
+    async with bundled(SNAPSHOTS, pluggd_found) as snapshots:
+        yield snapshots
+
+
+@pytest.fixture
+async def pluggd_diff(
+    pluggd_content: Content, pluggd_found: dict[Kind[Any], Any]
+) -> AsyncGenerator[Diff]:
+    """Layers of `pluggd_content`. Its work is done by a process of its own."""
+    from pluggd.services.diff import DIFF
+    from pluggd.testing.bundled import bundled
+
+    async with bundled(DIFF, pluggd_found) as diff:
+        yield diff
+
+
+@pytest.fixture
 def pluggd_kinds(
     pluggd_metadata: MemoryMetadata,
     pluggd_gc: Gc,
@@ -211,6 +240,8 @@ def pluggd_kinds(
     pluggd_containers: Containers,
     pluggd_content: Content,
     pluggd_snapshotter: FakeSnapshotter,
+    pluggd_snapshots: Snapshots,
+    pluggd_diff: Diff,
     pluggd_found: dict[Kind[Any], Any],
 ) -> dict[Kind[Any], Any]:
     """All of the above, by kind: what a plugin under test finds. Add your own."""

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from pluggd.cli.author.kinds import known_kinds
 from pluggd.cli.author.places import sources_at
 from pluggd.cli.author.together import together
 from pluggd.cli.author.yields import wrong_types
-from pluggd.core.advice import meant
+from pluggd.core.advice import makes_its_own, meant
 from pluggd.core.discovery import (
     Found,
     bundled_dir,
@@ -28,6 +29,9 @@ from pluggd.core.discovery import (
     installed_sources,
 )
 from pluggd.core.toml_text import default_text
+from pluggd.errors import InvalidArgument
+from pluggd.model.api import judge
+from pluggd.model.record import convert
 from pluggd.plugin import Registration
 from pluggd.services.daemon import DAEMON
 
@@ -53,10 +57,13 @@ def check_plugins(path: Path, beside: Sequence[Path], say: Say) -> bool:
     shared = together(found, others)
     good = True
     for one in found:
-        problems = [*_of_one(one, provided), *shared.get((one.path, one.uri), ())]
+        clashes = shared.get((one.path, one.uri), ())
+        problems = list(dict.fromkeys([*_of_one(one, provided), *clashes]))
         say(f"{one.uri}  ({one.path})")
         for problem in problems:
             say(f"  wrong: {problem}")
+        if warning := _deprecated(one):
+            say(f"  warning: {warning}")
         if not problems:
             say("  ok: registration, requirements, options, interface")
         good = good and not problems
@@ -95,6 +102,12 @@ def _of_one(one: Found, provided: set[str]) -> Iterable[str]:
     yield from wrong_types(one.registration)
 
 
+def _deprecated(one: Found) -> str:
+    if one.registration is None or one.failure is not None or not one.registration.api:
+        return ""
+    return judge(one.registration.api)
+
+
 def _requirements(
     registration: Registration[Any, Any], provided: set[str]
 ) -> Iterable[str]:
@@ -109,26 +122,27 @@ def _requirements(
     for kind in (registration.provides, *registration.requires, *registration.wants):
         ours = known.get(kind.name)
         if ours is not None and ours.kind is not kind:
-            yield (
-                f"makes a kind of its own named {kind.name}: import"
-                f" {ours.constant} from {ours.module} instead"
-            )
+            yield makes_its_own(kind.name, ours.constant, ours.module)
 
 
 def _options(one: Found) -> Iterable[str]:
     assert one.registration is not None
     try:
-        text = default_text([one])
-        tomllib.loads(text)
+        written = tomllib.loads(default_text([one]))
     except Exception as error:  # noqa: BLE001 - whatever an author's record may raise
         yield f"its options cannot be written as TOML: {type(error).__name__}: {error}"
+        return
+    try:
+        convert(written.get("plugins", {}).get(one.uri, {}), one.registration.config)
+    except InvalidArgument as error:
+        yield f"a default of its options is not of the type of the option: {error}"
 
 
 def side_effects(path: Path) -> list[str]:
     """What importing the plugins there does, found out in a process of its own."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pluggd.cli.author.purity", str(path)],
+            [sys.executable, "-P", "-m", "pluggd.cli.author.purity", str(path)],
             capture_output=True,
             text=True,
             timeout=IMPORT,
@@ -160,12 +174,10 @@ def _typed(path: Path, say: Say) -> bool:
     if project is None:
         say("not checked: types, for no pyproject.toml has a [tool.mypy]")
         return True
-    # mypy does not look into a checkout of pluggd by itself.
-    source = str(Path(__file__).parents[3])
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary"],
+        [sys.executable, "-P", "-m", "mypy", "--no-error-summary"],
         cwd=project,
-        env={**os.environ, "MYPYPATH": source},
+        env={**os.environ, **_where_pluggd_is()},
         capture_output=True,
         text=True,
         check=False,
@@ -175,6 +187,16 @@ def _typed(path: Path, say: Say) -> bool:
     if done.returncode == 0:
         say("ok: types (mypy)")
     return done.returncode == 0
+
+
+def _where_pluggd_is() -> dict[str, str]:
+    """For mypy, which does not look into a checkout by itself, and refuses to be sent to
+    where packages are installed."""
+    source = Path(__file__).resolve().parents[3]
+    installed = {
+        Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")
+    }
+    return {} if source in installed else {"MYPYPATH": str(source)}
 
 
 def _configures_mypy(file: Path) -> bool:

@@ -52,7 +52,7 @@ def new(
         raise click.UsageError(
             "--kind and --decorate exclude each other: what decorates a kind provides it"
         )
-    wanted = decorate or kind or name.replace("-", "_")
+    wanted = decorate or kind or f"example.{name.replace('-', '_')}.v1"
     try:
         made = new_plugin(name, wanted, form, directory, over=decorate is not None)
     except PluggdError as error:
@@ -90,6 +90,8 @@ def check(
     """
     from pluggd.cli.author.check import check_plugins
 
+    if lacks and not conformance:
+        raise click.UsageError("--lacks is for the rules that --conformance runs")
     try:
         good = check_plugins(path, beside, click.echo)
         if good and conformance:

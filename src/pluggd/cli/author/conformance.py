@@ -85,7 +85,7 @@ def _pytest(text: str) -> bool:
         Path(directory, "pytest.ini").write_text("[pytest]\n")
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", "-q", "-ra", "--tb=short"),
+                *(sys.executable, "-P", "-m", "pytest", "-q", "-ra", "--tb=short"),
                 *("-p", "no:cacheprovider", "-c", str(file.with_name("pytest.ini"))),
                 str(file),
             ],

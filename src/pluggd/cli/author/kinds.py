@@ -21,6 +21,8 @@ from pluggd.services.kind import Kind
 NEW = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[0-9]+")
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 
+OF_THE_DAEMON = (DAEMON.name, RPC.name)
+
 
 @dataclass(frozen=True)
 class Known:
@@ -53,24 +55,36 @@ def known(name: str) -> Known | None:
     return kinds.get(name) or kinds.get(f"pluggd.{name}.v1")
 
 
+def provided(name: str) -> Known | None:
+    """The kind to provide, None for a new one. Raises InvalidArgument for one that is the
+    daemon's own."""
+    found = known(name)
+    if found is not None:
+        _not_of_the_daemon(found, "provided by it alone")
+    return found
+
+
+def _not_of_the_daemon(found: Known, how: str) -> None:
+    if found.kind.name in OF_THE_DAEMON:
+        raise InvalidArgument(
+            f"kind {found.kind.name} is the daemon's own and {how}: invalid argument"
+        )
+
+
 def decorated(name: str) -> Known:
     """The kind to stand over. Raises InvalidArgument for one that pluggd does not have,
     or that is the daemon's own."""
     found = known(name)
-    kinds = [one for one in known_kinds() if one not in (DAEMON.name, RPC.name)]
     if found is None:
+        kinds = [one for one in known_kinds() if one not in OF_THE_DAEMON]
         words = [one.split(".")[1] for one in kinds]
         close = difflib.get_close_matches(name, words, 1)
         meant = f'; did you mean "{close[0]}"?' if close else ""
         raise InvalidArgument(
-            f'kind "{name}": pluggd has none of that name{meant} It has'
-            f" {', '.join(sorted(words))}: invalid argument"
+            f'kind "{name}": pluggd has none of that name{meant} (it has'
+            f" {', '.join(sorted(words))}): invalid argument"
         )
-    if found.kind.name not in kinds:
-        raise InvalidArgument(
-            f"kind {found.kind.name} is the daemon's own and not decorated:"
-            " invalid argument"
-        )
+    _not_of_the_daemon(found, "not decorated")
     return found
 
 
@@ -101,19 +115,28 @@ def providers(kind: str) -> list[str]:
 def new_name(text: str) -> str:
     """The name of a kind that is yet to be made. A bare word is put below `example`.
 
-    Raises InvalidArgument, also for what looks like a slip of a known kind.
+    Raises InvalidArgument, also for what looks like a slip of a known kind, and for what
+    would be called by the name of one.
     """
-    if NEW.fullmatch(text):
-        return text
-    if not WORD.fullmatch(text):
+    words = [name.split(".")[1] for name in known_kinds()]
+    if WORD.fullmatch(text):
+        if close := difflib.get_close_matches(text, words, 1, 0.8):
+            raise InvalidArgument(
+                f'kind "{text}": did you mean {close[0]}? For a new kind of that name say'
+                f" --kind example.{text}.v1: invalid argument"
+            )
+        return f"example.{text}.v1"
+    if not NEW.fullmatch(text):
         raise InvalidArgument(
             f'kind "{text}": must be a word, or lower-case names with dots that end in a'
             ' version, as in "acme.backups.v1": invalid argument'
         )
-    words = [name.split(".")[1] for name in known_kinds()]
-    if close := difflib.get_close_matches(text, words, 1, 0.8):
-        raise InvalidArgument(
-            f'kind "{text}": did you mean {close[0]}? A new kind of that name is'
-            f' "example.{text}.v1": invalid argument'
-        )
-    return f"example.{text}.v1"
+    service = text.partition(".")[2]
+    for name in known_kinds():
+        if name.partition(".")[2] == service:
+            raise InvalidArgument(
+                f'kind "{text}": clients would call it {service}, as they do {name}:'
+                f" take another name, or --kind {name.split('.')[1]} for a provider of"
+                " that one: invalid argument"
+            )
+    return text

@@ -8,9 +8,7 @@ what is in them depends on the kind alone.
 
 from __future__ import annotations
 
-import keyword
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -18,11 +16,11 @@ from string import Template
 from pluggd import __version__
 from pluggd.cli.author.decorator import decorator
 from pluggd.cli.author.imports import joined
-from pluggd.cli.author.kinds import Known, decorated, known, new_name, providers
+from pluggd.cli.author.kinds import Known, decorated, new_name, provided, providers
+from pluggd.cli.author.names import class_name, module_name
 from pluggd.cli.author.stubs import stubs
-from pluggd.errors import AlreadyExists, InvalidArgument
+from pluggd.errors import AlreadyExists
 from pluggd.model.api import API
-from pluggd.model.identifiers import validate_identifier
 from pluggd.testing.suites import SUITES, Where
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,6 +38,8 @@ FAKES = (
     *("events", "gc", "snapshotter"),
 )
 """Kinds of which a fake is a fixture, `pluggd_images` and so on."""
+LINT = 'lint.ignore = ["B006"] # the defaults are those of the interface\n'
+"""For ruff, where the methods are those of a kind that is there."""
 FORMS = ("single-file", "folder", "package")
 
 
@@ -59,17 +59,11 @@ def new_plugin(
 
     Raises InvalidArgument (name, kind), AlreadyExists when there is something already.
     """
-    module = name.replace("-", "_")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", module) or keyword.iskeyword(module):
-        raise InvalidArgument(
-            f'name "{name}": must be lower-case letters, digits, "-" and "_", begin with'
-            " a letter and be no word of Python: invalid argument"
-        )
-    validate_identifier(name)
+    module = module_name(name)
     root = directory / name
     if root.exists():
         raise AlreadyExists(f"{root}: remove it or take another name: already exists")
-    served = decorated(kind) if over else known(kind)
+    served = decorated(kind) if over else provided(kind)
     values = {
         "name": name,
         "module": module,
@@ -77,19 +71,26 @@ def new_plugin(
         "version": __version__,
         "api": API,
         "requires": "nothing",
+        "lint": "" if served is None else LINT,
+        "class_": "_",
     }
-    values["class_"] = "".join(part.title() for part in module.split("_"))
     if served is None:
         values |= _of_new(new_name(kind), module)
     else:
         values |= _of_decorator(served) if over else _of_known(served)
     flavour = "over" if over else "known" if served else "new"
+    without = _files(values, form, served, flavour)
+    values["class_"] = class_name(module, _python(without))
     texts = _files(values, form, served, flavour)
     files = {root / place: text for place, text in texts.items()}
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     return Made(tuple(files), _commands(root, values, served))
+
+
+def _python(texts: Mapping[str, str]) -> list[str]:
+    return [text for place, text in texts.items() if place.endswith(".py")]
 
 
 # --- what is in the files

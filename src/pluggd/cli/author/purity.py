@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import io
 import json
 import os
 import signal
@@ -71,7 +72,11 @@ class Audit:
             what = f"calls {event}({', '.join(_short(one) for one in arguments[:2])})"
         else:
             return
-        self.findings.append(what + self._where())
+        self.note(what)
+
+    def note(self, what: str) -> None:
+        if self.on:
+            self.findings.append(what + self._where())
 
     def _where(self) -> str:
         frame: types.FrameType | None = inspect.currentframe()
@@ -80,6 +85,30 @@ class Audit:
                 return f" ({frame.f_code.co_filename}:{frame.f_lineno})"
             frame = frame.f_back
         return ""
+
+
+class Printed(io.StringIO):
+    """Takes the place of `sys.stdout`, and says who prints there."""
+
+    def __init__(self, audit: Audit) -> None:
+        super().__init__()
+        self._audit = audit
+
+    def write(self, text: str, /) -> int:
+        self._audit.note("prints to stdout")
+        return len(text)
+
+
+def note_threads(audit: Audit) -> None:
+    """Hear of threads, also of those that are over when the import is; the interpreter
+    has no event for them."""
+    original = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        audit.note("starts a thread")
+        original(self)
+
+    setattr(threading.Thread, "start", start)  # noqa: B010 - no type has it replaced
 
 
 def _short(value: object) -> str:
@@ -161,7 +190,7 @@ def differences(before: State, after: State) -> list[str]:
         new = after[topic]
         for key in sorted({*old, *new}):
             if topic == "replaces":
-                if key in old and key in new and old[key] is not new[key]:
+                if key in old and old[key] is not new.get(key):
                     found.append(f"replaces {key}")
                 elif key in new and key not in old:
                     # Mostly of modules that were imported meanwhile; but a class that
@@ -191,6 +220,8 @@ def main() -> None:
     sys.addaudithook(audit.hear)
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a plugin prints is not to be taken for findings
+    sys.stdout = Printed(audit)
+    note_threads(audit)
     before = state()
     audit.on = True
     for source in sources:

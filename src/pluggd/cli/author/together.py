@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pluggd.core.advice import in_cycle
-from pluggd.core.discovery import Found, reject_clashes
+from pluggd.core.clashes import reject_clashes
+from pluggd.core.discovery import Found
 from pluggd.core.graph import Node, plan
 
 Key = tuple[str, str]

@@ -26,6 +26,10 @@ BUILT = (int, str, bytes, float, tuple, list, dict, set, frozenset, BaseExceptio
 def wrong_types(registration: Registration[Any, Any]) -> Iterable[str]:
     """What the class that is yielded lacks of the interface; nothing when the source
     does not tell which class it is."""
+    for value in plain_values(registration.start):
+        found = mismatches(registration.provides, value)
+        if found:
+            yield f"start yields {value!r}, which {'; '.join(found)}"
     for cls in yielded(registration.start):
         made = object.__new__(cls)
         _take_over(made, cls, registration.provides.interface)
@@ -40,11 +44,7 @@ def wrong_types(registration: Registration[Any, Any]) -> Iterable[str]:
 def _take_over(made: object, cls: type[Any], interface: type[Any]) -> None:
     """Give it the methods that its class sets on itself, as what decorates does with those
     of another provider; their signatures are for a type checker to see."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError, SyntaxError):
-        return
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(cls)):
         if (
             isinstance(node, ast.Attribute)
             and isinstance(node.ctx, ast.Store)
@@ -64,13 +64,36 @@ def _place(cls: type[Any]) -> str:
     return f"{file}:{line}"
 
 
+def plain_values(start: Any) -> list[object]:
+    """What is yielded as it is: nothing, a number or text, or a class by its name."""
+    function = inspect.unwrap(start)
+    found: list[object] = []
+    for node in ast.walk(_tree(function)):
+        if not isinstance(node, ast.Yield):
+            continue
+        if node.value is None:
+            found.append(None)
+        elif isinstance(node.value, ast.Constant):
+            found.append(node.value.value)
+        elif isinstance(node.value, ast.Name):
+            value = function.__globals__.get(node.value.id)
+            if isinstance(value, type):
+                found.append(cast("type[Any]", value))
+    return found
+
+
+def _tree(function: Any) -> ast.AST:
+    """Of its source; empty where there is none."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])
+
+
 def yielded(start: Any) -> list[type[Any]]:
     """The classes whose objects are yielded, where that can be read."""
     function = inspect.unwrap(start)
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return []
+    tree = _tree(function)
     made: dict[str, ast.expr] = {}
     results: list[ast.expr] = []
     for node in ast.walk(tree):

@@ -66,5 +66,7 @@ def _plugins(plugins: list[Fields], plan: bool) -> None:
         return
     for one in plugins:
         reason = one.get("reason", "")
-        text = f"{one.get('uri', '')}: {one.get('action', '')}: {one.get('after', '')}"
+        # What is gone has no status afterwards.
+        parts = (one.get("uri", ""), one.get("action", ""), one.get("after", ""))
+        text = ": ".join(part for part in parts if part)
         out(clean(text + (f" ({reason})" if reason else "")))

@@ -16,6 +16,7 @@ from pluggd.cli.ctl.output import (
     labels,
     out,
     short_duration,
+    size,
     table,
     to_json,
     when,
@@ -34,6 +35,7 @@ def show_info(app: App, uri: str) -> None:
         config = app.call("introspection.v1.config", {"uri": uri}).get("values", [])
     except NotFound:
         config = []  # one that could not be loaded: its options are not known
+    memory = _memory(app, uri) if item.get("origin", "").startswith("proxy:") else 0
     edges = edges_of(found)
     uses = [(how, used) for user, used, how in edges if user == uri]
     users = [(how, user) for user, used, how in edges if used == uri]
@@ -42,6 +44,7 @@ def show_info(app: App, uri: str) -> None:
             {
                 **item,
                 "config": config,
+                **({"memory": memory} if memory else {}),
                 "required_by": [user for how, user in users if how == "requires"],
                 "wanted_by": [user for how, user in users if how == "wants"],
                 "decorated_by": [user for how, user in users if how == "decorates"],
@@ -50,6 +53,7 @@ def show_info(app: App, uri: str) -> None:
         return
     states = {one["uri"]: one.get("status", "") for one in found}
     _facts(item)
+    _line("Memory", size(memory) if memory else "")
     for cause in item.get("causes", []):
         reason = f", {cause['reason']}" if cause.get("reason") else ""
         _line("Because", f"{cause.get('uri', '')}: {cause.get('status', '')}{reason}")
@@ -61,6 +65,17 @@ def show_info(app: App, uri: str) -> None:
             ("OPTION", "VALUE", "ORIGIN"),
             [(one["key"], _value(one), one.get("origin", "")) for one in config],
         )
+
+
+def _memory(app: App, uri: str) -> int:
+    """Bytes of the process of a plugin that has its own; those that run in the daemon
+    share its memory, and nobody can say whose is what."""
+    stats = app.call("introspection.v1.stats", {"names": ["proxy_memory_bytes"]})
+    for figure in stats.get("figures", []):
+        for sample in figure.get("samples", []):
+            if sample.get("labels", {}).get("plugin") == uri:
+                return int(sample.get("value", 0))
+    return 0
 
 
 def _facts(item: Fields) -> None:

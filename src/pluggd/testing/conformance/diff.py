@@ -211,9 +211,10 @@ class DiffConformance(Conformance):
         self, stand: DiffStand, root: Path, name: str
     ) -> None:
         diff = await stand.stored(layer(entry(name, b"evil")))
+        before = sorted(root.parent.iterdir())
         with suppress(InvalidArgument):  # or it is put below the root
             await stand.apply(diff, root)
-        assert [path.name for path in root.parent.iterdir()] == [root.name]
+        assert sorted(root.parent.iterdir()) == before
 
     async def test_links_do_not_lead_outside(
         self, stand: DiffStand, root: Path, tmp_path: Path
