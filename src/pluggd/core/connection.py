@@ -96,6 +96,11 @@ class Connection:
         )
 
     @property
+    def unread(self) -> int:
+        """Bytes of a message that is not complete yet."""
+        return self._decoder.pending
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to do: close the socket."""
         if self._dead:

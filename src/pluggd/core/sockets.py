@@ -19,6 +19,10 @@ READ_SIZE = 32 * 1024
 """Bytes read from one connection before the others have their turn: some hundred small
 requests, about 2 ms of work."""
 
+READ_LARGE = 128 * 1024
+"""The same while a message larger than READ_SIZE comes in, most of which is no work
+yet: a read and its round cost more than copying what they bring."""
+
 _UCRED = struct.Struct("iII")
 _NOBODY = 2**32 - 1
 """The user id of a socket that has no peer."""
@@ -65,20 +69,21 @@ def ancillary_size(descriptors: int) -> int:
 def read_once(
     sock: socket.socket, connection: Connection, room: int, hung_up: bool
 ) -> None:
-    """Read what is there, up to READ_SIZE, and hand it to the connection.
+    """Read what is there, up to READ_SIZE or READ_LARGE, and hand it to the connection.
 
     room: `ancillary_size`. hung_up: whether the peer has closed both directions, which
     tells an end of input, after which it still reads, from its death.
     """
     fds: list[int] = []
+    size = READ_LARGE if connection.unread >= READ_SIZE else READ_SIZE
     try:
         if connection.takes_fds:
             data, ancillary, flags, _ = sock.recvmsg(
-                READ_SIZE, room, socket.MSG_CMSG_CLOEXEC
+                size, room, socket.MSG_CMSG_CLOEXEC
             )
             fds = _descriptors(ancillary, flags)
         else:
-            data = sock.recv(READ_SIZE)
+            data = sock.recv(size)
     except BlockingIOError:
         return
     except OSError:
