@@ -193,11 +193,14 @@ async def test_what_came_of_a_pull_that_did_not_end_is_kept_for_the_next(
                 while (await client.transfer.status()).transfers:
                     await trio.lowlevel.checkpoint()
             await client.gc.run(wait=True)
-            (left,) = (await client.content.list_statuses()).statuses
-            assert left.offset == 600_000
+            # The configuration comes beside the layer, and may not have ended either.
+            left = (await client.content.list_statuses()).statuses
+            assert 600_000 in [one.offset for one in left]
             (lease,) = (await client.leases.list()).leases
             held = (await client.leases.list_resources(id=lease.id)).resources
-            assert [(one.type, one.id) for one in held] == [("ingests", left.ref)]
+            assert {(one.type, one.id) for one in held} == {
+                ("ingests", one.ref) for one in left
+            }
             assert (await client.content.list()).infos == []
             broken = False
             assert (await pull(client, name)).result.downloaded
