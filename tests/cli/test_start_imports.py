@@ -29,7 +29,6 @@ NOT_AT_START = {
     "dataclasses",
     "difflib",
     "email",
-    "glob",
     "http.client",
     "httpx2",
     "importlib.metadata",
