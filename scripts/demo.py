@@ -9,6 +9,7 @@ Fails when any step does, so that it can be run as a test.
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pluggd.testing.images import small_layout
+from pluggd.testing.images import Layout
 
 BIN = Path(sys.executable).parent
 NAME = "docker.io/library/hello:latest"
@@ -27,6 +28,15 @@ def _shown(path: Path) -> Path:
     """As somebody in this directory would type it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _image() -> Layout:
+    """A small one, with a layer that is large enough to get a file."""
+    layout = Layout()
+    program = {"hello": b"#!/bin/sh\necho hello\n"}
+    data = {"usr/share/hello/data": random.Random(1).randbytes(100_000)}
+    layout.name(layout.add_image([program, data]), NAME)
+    return layout
 
 
 class Demo:
@@ -61,12 +71,14 @@ class Demo:
         return result.stdout
 
     def blobs(self) -> list[str]:
-        """The blobs on disk, whatever any record says."""
+        """The files of blobs, whatever any record says. Small blobs have none: they lie
+        in the metadata store."""
         return sorted(path.name for path in self._directory.glob("root/*/blobs/*/*"))
 
     def show_blobs(self) -> None:
         found = self.blobs()
-        print(f"     on disk: {len(found)} blobs", *(name[:12] for name in found))
+        names = " ".join(name[:12] for name in found) or "none"
+        print(f"     files of blobs larger than 16 KiB: {names}")
 
     def main(self) -> None:
         self.say("Start a daemon with its files in a temporary directory.")
@@ -120,7 +132,7 @@ class Demo:
 
         self.say("Build a small OCI image and import it; every digest is checked.")
         archive = self._directory / "hello.tar"
-        archive.write_bytes(small_layout(NAME).tar())
+        archive.write_bytes(_image().tar())
         self.run("images", "import", "hello.tar", namespace="blue")
         self.run("images", "ls", namespace="blue")
 

@@ -52,6 +52,11 @@ class Config(Options, frozen=True):
     """How often a request is sent again that failed for a reason that may pass, after
     0.1 s, then longer and longer. Default 3."""
 
+    max_inline: int = 0
+    """Bytes up to which a blob has no object: it lies in the metadata store, in the
+    transaction of its record, and costs no request; 0 to 65536. What is stored stays
+    where it is when this changes. Default 0: the bucket has all blobs."""
+
     requests: int = 16
     """Requests at a time, at most; each takes a thread. Default 16."""
 

@@ -13,6 +13,7 @@ from pluggd.services.content import Content
 from pluggd.services.metadata import Metadata
 from pluggd.testing.conformance.content import ContentConformance
 from pluggd.testing.fake_content import fake_content
+from plugins.content.config import Config
 from tests.plugins.content.content_setup import ON_DISK, started_content, started_lmdb
 
 
@@ -43,5 +44,5 @@ class TestLocalOverLmdb(ContentConformance):
     async def content(
         self, metadata: Metadata, tmp_path: Path
     ) -> AsyncGenerator[Content]:
-        async with started_content(tmp_path / "content", metadata) as content:
+        async with started_content(tmp_path / "content", metadata, Config()) as content:
             yield content

@@ -23,6 +23,7 @@ import trio
 
 from pluggd.services.call import using
 from pluggd.services.content import Content
+from plugins.content.config import Config
 from tests.plugins.content.content_setup import started_content, started_lmdb
 
 WORKERS = 6
@@ -70,7 +71,7 @@ async def work(content: Content, number: int, seed: int) -> None:
 async def main(root: Path, seed: int) -> None:
     async with (
         started_lmdb(root / "metadata") as metadata,
-        started_content(root / "content", metadata) as content,
+        started_content(root / "content", metadata, Config()) as content,
         trio.open_nursery() as nursery,
     ):
         with using(namespace="one"):

@@ -35,7 +35,9 @@ from tests.plugins.content_s3.s3_server import S3Server, server
 
 METADATA, CONTENT, EVENTS, GC, IMAGES = KINDS
 
-KEPT, GONE = b"bytes that an image keeps", b"bytes that only a lease keeps"
+KEPT, GONE = b"bytes that an image keeps" * 1000, b"bytes of a lease alone" * 1000
+"""Too many to have no file."""
+
 OURS = "registry.example/team/app:1"
 
 

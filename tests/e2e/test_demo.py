@@ -25,7 +25,7 @@ def test_the_demo_runs_to_its_end() -> None:
         timeout=120,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "on disk: 0 blobs" in result.stdout
+    assert "files of blobs larger than 16 KiB: none" in result.stdout
     assert "/images/delete" in result.stdout
     # What to type next works as it stands there.
     activate = re.search(r"^   \$ \. (\S+/activate)$", result.stdout, re.MULTILINE)

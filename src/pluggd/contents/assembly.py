@@ -15,6 +15,7 @@ from pluggd.contents.cleaning import Cleaner
 from pluggd.contents.committing import Committer
 from pluggd.contents.figures import content_figures
 from pluggd.contents.ingests import Ingests
+from pluggd.contents.inline import Inlined
 from pluggd.contents.locks import DigestGuards, RefLocks
 from pluggd.contents.openfiles import OpenFiles
 from pluggd.contents.options import Options
@@ -62,7 +63,10 @@ async def running(
         ingest_expiry=config.ingest_expiry * 1_000_000_000,
     )
     guards, locks, files = DigestGuards(), RefLocks(), OpenFiles(spool)
-    placer = Placer(metadata, spool, blobs, catalog, guards)
+    blobs = Inlined(metadata, spool, blobs)
+    placer = Placer(
+        metadata, spool, blobs, catalog, guards, max_inline=config.max_inline
+    )
     reader = Reader(
         metadata,
         blobs,
@@ -76,7 +80,7 @@ async def running(
     young = YoungIngests(metadata, config.ingest_memory)
     settler = Settler(metadata, catalog, ingests, young, locks, ctx.log)
     writer = Writer(metadata, catalog, ingests, committer, young, settler, locks)
-    cleaner = Cleaner(metadata, spool, blobs, guards, locks, files, ctx.log)
+    cleaner = Cleaner(metadata, spool, blobs, catalog, guards, locks, files, ctx.log)
 
     ctx.on_stop(
         metadata.register(

@@ -5,7 +5,8 @@
 Each function takes the view or transaction that it works in and is synchronous.
 Nothing here touches a file. The bytes of a blob are counted by references (one per
 namespace that has it, one per shared ingest); with the last one goes the file record,
-and a trash record in the same transaction says what is to be removed from the disk.
+and, in the same transaction, the bytes of a small blob; for one with a file a trash
+record says what is to be removed from the disk.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pluggd.contents.records import (
     FILES,
     INGEST_TRASH,
     INGESTS,
+    INLINE,
     TRASH,
     FileRecord,
     IngestRecord,
@@ -64,6 +66,11 @@ def find_ingest(view: View, namespace: str, ref: str) -> IngestRecord | None:
     return None if data is None else decode(data, IngestRecord)
 
 
+def is_inline(view: View, digest: str) -> bool:
+    """Whether the bytes of this blob are in the metadata store."""
+    return view.get(INLINE, "", digest) is not None
+
+
 def has_sound_blob(view: View, namespace: str, digest: str) -> bool:
     """Whether the namespace has the blob, and its bytes are not known to be bad."""
     if view.get(BLOBS, namespace, digest) is None:
@@ -73,11 +80,16 @@ def has_sound_blob(view: View, namespace: str, digest: str) -> bool:
 
 
 class Catalog:
-    """The rules by which records change. Times in ns."""
+    """The rules by which records change. Times in ns.
+
+    freed: bytes of small blobs that went with their records, since somebody set it
+    to 0.
+    """
 
     def __init__(self, *, shareable: Shareable, ingest_expiry: int) -> None:
         self._shareable = shareable
         self._expiry = ingest_expiry
+        self.freed = 0
 
     # --- blobs
 
@@ -105,19 +117,26 @@ class Catalog:
         size: int,
         labels: dict[str, str],
         fresh: bool,
+        data: bytes | None = None,
     ) -> Info | None:
         """Record a blob whose bytes are in place, and that its ingest is over.
 
-        fresh: the bytes were put there just now. None: the namespace had it already,
-        and it is on the caller's lease all the same.
+        fresh: the bytes were put there just now. data: the bytes of one that is to have
+        no file; what others have put in place meanwhile stays. None: the namespace had
+        it already, and it is on the caller's lease all the same.
         """
         ingest = find_ingest(txn, namespace, ref)
         stored = find_blob(txn, namespace, digest)
         file = find_file(txn, digest)
+        if data is not None:
+            fresh = file is None or file.damaged
+            if fresh:
+                txn.put(INLINE, "", digest, data)
         healed = file is not None and file.damaged and fresh
         if stored is None or healed or file is None:
             file = file or FileRecord(size=size)
-            txn.delete(TRASH, "", digest)
+            if data is None:
+                txn.delete(TRASH, "", digest)
             count = file.references + (stored is None)
             file = replace(file, references=count, damaged=file.damaged and not fresh)
             txn.put(FILES, "", digest, encode(file))
@@ -342,6 +361,9 @@ class Catalog:
         if file.references > 1:
             file = replace(file, references=file.references - 1)
             txn.put(FILES, "", digest, encode(file))
+            return
+        txn.delete(FILES, "", digest)
+        if txn.delete(INLINE, "", digest):
+            self.freed += file.size
         else:
-            txn.delete(FILES, "", digest)
             txn.put(TRASH, "", digest, encode(TrashRecord(size=file.size)))

@@ -21,6 +21,7 @@ from itertools import islice
 import trio
 
 from pluggd.contents.blobs import Blobs
+from pluggd.contents.catalog import Catalog
 from pluggd.contents.locks import DigestGuards, RefLocks
 from pluggd.contents.openfiles import OpenFiles
 from pluggd.contents.records import (
@@ -51,6 +52,7 @@ class Cleaner:
         metadata: Metadata,
         spool: Spool,
         blobs: Blobs,
+        catalog: Catalog,
         guards: DigestGuards,
         locks: RefLocks,
         files: OpenFiles,
@@ -59,6 +61,7 @@ class Cleaner:
         self._metadata = metadata
         self._spool = spool
         self._blobs = blobs
+        self._catalog = catalog
         self._guards = guards
         self._locks = locks
         self._files = files
@@ -66,12 +69,13 @@ class Cleaner:
         self._running = trio.Lock()
 
     async def cleanup(self) -> int:
-        """Remove what all trash records name; the bytes freed.
+        """Remove what all trash records name; the bytes freed, those of small blobs
+        that went with their records included.
 
         Raises Unavailable when the place of the blobs cannot be reached, and all else is
         removed: their trash records stay, for the next time.
         """
-        freed = 0
+        freed, self._catalog.freed = self._catalog.freed, 0
         away: Unavailable | None = None
         async with self._running:
             after = ""

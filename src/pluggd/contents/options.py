@@ -13,6 +13,7 @@ MIB = 1 << 20
 MIN_CHUNK = MIB
 MAX_CHUNK = 8 * MIB
 MAX_YOUNG = 1 << 16
+MAX_INLINE = 1 << 16
 
 
 class Options(Record, frozen=True):
@@ -33,6 +34,11 @@ class Options(Record, frozen=True):
     lost in a kill; 0 to 65536. At most 128 are, and none for longer than a minute after
     its last use. Default 65536."""
 
+    max_inline: int = 1 << 14
+    """Bytes up to which a blob has no file: it lies in the metadata store, in the
+    transaction of its record; 0 to 65536. What is stored stays where it is when this
+    changes. Default 16384."""
+
     chunk_size: int = MIB
     """Bytes that one `read` or one item of `fetch` carries at most: 1 MiB to 8 MiB.
     Default 1048576."""
@@ -51,6 +57,11 @@ class Options(Record, frozen=True):
         if not 0 <= self.ingest_memory <= MAX_YOUNG:
             raise InvalidArgument(
                 f"ingest_memory = {self.ingest_memory}: must be from 0 to {MAX_YOUNG} "
+                f"bytes: invalid argument"
+            )
+        if not 0 <= self.max_inline <= MAX_INLINE:
+            raise InvalidArgument(
+                f"max_inline = {self.max_inline}: must be from 0 to {MAX_INLINE} "
                 f"bytes: invalid argument"
             )
         if not MIN_CHUNK <= self.chunk_size <= MAX_CHUNK:

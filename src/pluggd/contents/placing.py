@@ -16,8 +16,9 @@ from functools import partial
 import trio
 
 from pluggd.contents.blobs import Blobs
-from pluggd.contents.catalog import Catalog, find_file
+from pluggd.contents.catalog import Catalog, find_file, is_inline
 from pluggd.contents.locks import DigestGuards
+from pluggd.contents.options import MAX_INLINE
 from pluggd.contents.spool import Spool
 from pluggd.errors import AlreadyExists, PluggdError
 from pluggd.services.content import Info
@@ -48,7 +49,10 @@ class Placer:
         blobs: Blobs,
         catalog: Catalog,
         guards: DigestGuards,
+        *,
+        max_inline: int,
     ) -> None:
+        self._max_inline = max_inline
         self._metadata = metadata
         self._spool = spool
         self._blobs = blobs
@@ -65,6 +69,13 @@ class Placer:
     ) -> Info:
         """Make a blob of bytes in memory, in one transaction."""
         info = None
+        if self._goes_inline(digest, len(data)):
+            info = await self._record(
+                namespace, ref, digest, len(data), labels, fresh=False, data=data
+            )
+            if info is None:
+                raise already_exists(digest)
+            return info
         async with self._guards.holding([digest]):
             fresh = not await self._is_in_place(digest, len(data))
             if fresh:
@@ -132,6 +143,7 @@ class Placer:
         labels: dict[str, str],
         *,
         fresh: bool,
+        data: bytes | None = None,
     ) -> Info | None:
         return await self._metadata.update(
             partial(
@@ -142,6 +154,18 @@ class Placer:
                 size=size,
                 labels=labels,
                 fresh=fresh,
+                data=data,
+            )
+        )
+
+    def _goes_inline(self, digest: str, size: int) -> bool:
+        """Whether the bytes are put beside the record: they are few, and are not in
+        another place; or they are there already, sound or to be healed."""
+        return size <= MAX_INLINE and self._metadata.read(
+            lambda view: (
+                size <= self._max_inline
+                if find_file(view, digest) is None
+                else is_inline(view, digest)
             )
         )
 

@@ -19,19 +19,22 @@ INGESTS = "ingests"
 FILES = "content_files"
 """("", digest): FileRecord, the bytes that all namespaces share."""
 
+INLINE = "content_inline"
+"""("", digest): the bytes of a small blob, as they are (`inline.py`)."""
+
 TRASH = "content_trash"
 """("", digest or `ingest/<file>`): TrashRecord, a file that nobody names any more."""
 
 STORE = "content_store"
 """("", "id"): the name that the files carry too (`identity.py`)."""
 
-TABLES = (BLOBS, INGESTS, FILES, TRASH, STORE)
+TABLES = (BLOBS, INGESTS, FILES, INLINE, TRASH, STORE)
 
 INGEST_TRASH = "ingest/"
 
 
 class FileRecord(Record, frozen=True):
-    """A blob on disk. references: blobs and shared ingests of all namespaces.
+    """The bytes of a blob. references: blobs and shared ingests of all namespaces.
 
     damaged: the bytes were found not to have the digest; sending them again heals.
     """

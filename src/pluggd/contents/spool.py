@@ -81,6 +81,14 @@ class Spool:
                 os.ftruncate(fd, offset)
                 raise
 
+    def write_ingest(self, file: str, data: bytes) -> None:
+        """Make an ingest's file of these bytes."""
+        fd = self.open_ingest(file)
+        try:
+            self.append(fd, file, data, 0)
+        finally:
+            os.close(fd)
+
     def sync_ingest(self, fd: int, file: str) -> None:
         """Make the bytes of an ingest durable. Raises SyncFailed; the file is gone."""
         if not self._durable:

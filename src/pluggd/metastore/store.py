@@ -115,7 +115,9 @@ class StoredMetadata(ABC, Generic[E]):
         if name.startswith(tables.RESERVED) or name == SCHEMA_TABLE or not name:
             raise InvalidArgument(f'table "{name}": this name is taken by the store')
         if name not in self._engine.tables:
-            await self._writer.submit(Job(_nothing, table=name))
+            # Most are there already; and a plugin that starts on a full disk is what
+            # makes room again. A new one takes a page of what is kept back for that.
+            await self._writer.submit(Job(_nothing, table=name, reclaim=True))
 
     # --- transactions
 

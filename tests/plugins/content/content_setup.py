@@ -21,8 +21,11 @@ from plugins.content.config import Config
 from plugins.content.registration import start
 from plugins.metadata.config import Config as MetadataConfig
 
-ON_DISK = Config(ingest_memory=0)
-"""An ingest of a few bytes has a record and a file, as a large one has."""
+FILES = Config(max_inline=0)
+"""A blob of a few bytes has a file, as a large one has."""
+
+ON_DISK = Config(max_inline=0, ingest_memory=0)
+"""So has an ingest of a few bytes, and a record."""
 
 
 def digest_of(data: bytes) -> str:
@@ -33,7 +36,7 @@ def digest_of(data: bytes) -> str:
 async def started_content(
     root: Path,
     metadata: Metadata,
-    config: Config = Config(),  # noqa: B008
+    config: Config = FILES,
     others: Mapping[Kind[Any], Any] = {},
 ) -> AsyncGenerator[Content]:
     """The running service. others: what else it finds."""
@@ -43,6 +46,7 @@ async def started_content(
         ctx = FakeContext(config, kinds, root=root, nursery=nursery)
         async with start(ctx) as content:
             yield content
+        ctx.let_go()
         nursery.cancel_scope.cancel()
 
 

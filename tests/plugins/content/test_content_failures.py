@@ -312,7 +312,7 @@ class Labelled:
 async def test_isolated_namespaces_adopt_only_what_is_shareable(
     tmp_path: Path, metadata: Metadata
 ) -> None:
-    config = Config(policy="isolated")
+    config = Config(policy="isolated", max_inline=0)
     others = {NAMESPACES: Labelled()}
     async with started_content(tmp_path, metadata, config, others) as content:
         for name, data in (("one", b"private"), ("open", b"public")):

@@ -23,6 +23,7 @@ from pluggd.testing.memory import memory_metadata
 from plugins.content import disk as disk_module
 from plugins.content.config import Config
 from tests.plugins.content.content_setup import (
+    FILES,
     ON_DISK,
     digest_of,
     started_content,
@@ -45,7 +46,7 @@ def in_namespace() -> Iterator[None]:
 @asynccontextmanager
 async def both_started(
     root: Path,
-    config: Config = Config(),  # noqa: B008
+    config: Config = FILES,
 ) -> AsyncGenerator[Content]:
     """The plugin over the metadata store on disk: this can be started again."""
     async with (

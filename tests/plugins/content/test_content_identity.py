@@ -10,7 +10,8 @@ from pathlib import Path
 from pluggd.testing import running_daemon
 
 URI = "pluggd.content.v1.local"
-DATA = b"worth keeping"
+DATA = b"worth keeping" * 2000
+"""Too much to lie in the metadata store."""
 
 
 def blobs(tmp_path: Path) -> list[bytes]:

@@ -24,6 +24,12 @@ from pluggd.testing import RunningDaemon, running_daemon
 ROOT = {"containerd.io/gc.root": "1"}
 
 
+FILES = """
+[plugins."pluggd.content.v1.local"]
+max_inline = 0
+"""
+
+
 class Stores:
     """A daemon with a blob, an ingest and three snapshots, and where they lie."""
 
@@ -73,7 +79,7 @@ class Stores:
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncGenerator[Stores]:
     with trio.fail_after(60):
-        async with running_daemon(tmp_path, subprocess=True) as daemon:
+        async with running_daemon(tmp_path, FILES, subprocess=True) as daemon:
             stores = await trio.to_thread.run_sync(Stores, daemon, tmp_path)
             yield stores
             stores.client.close()

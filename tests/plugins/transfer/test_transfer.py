@@ -514,7 +514,8 @@ def damage_largest_blob(directory: Path) -> str:
 
 
 async def test_a_damaged_blob_ends_the_export(tmp_path: Path) -> None:
-    async with connected(tmp_path) as client:
+    files = '[plugins."pluggd.content.v1.local"]\nmax_inline = 0\n'
+    async with connected(tmp_path, files) as client:
         await import_archive(client, GOOD)
         name = damage_largest_blob(tmp_path)
         with pytest.raises(DataLoss, match=f"sha256:{name} is damaged"):

@@ -52,6 +52,12 @@ def made() -> tuple[Layout, dict[str, Any], list[str]]:
     return layout, target, chain
 
 
+FILES = """
+[plugins."pluggd.content.v1.local"]
+max_inline = 0
+"""
+
+
 @pytest.fixture
 async def stand(tmp_path: Path) -> AsyncGenerator[Stand]:
     with trio.fail_after(60):
@@ -407,26 +413,27 @@ async def test_check_tells_what_is_here_and_where_it_is_unpacked(
         await stand.unpack.check(names=["nope"])
 
 
-async def test_check_takes_what_cannot_be_read_for_missing(
-    stand: Stand, tmp_path: Path
-) -> None:
+async def test_check_takes_what_cannot_be_read_for_missing(tmp_path: Path) -> None:
     layout, target, chain = made()
     config, layers = parts(layout, target)
-    await stand.load(layout, target)
     blobs = tmp_path / "daemon/root/pluggd.content.v1.local/blobs/sha256"
-    (blobs / layers[0].digest[7:]).unlink()
-    (state,) = (await stand.unpack.check()).images
-    assert (state.status, state.chain_id) == ("incomplete", chain[-1])
-    assert [one.digest for one in state.missing] == [layers[0].digest]
+    with trio.fail_after(60):
+        async with standing(tmp_path, FILES) as stand:
+            await stand.load(layout, target)
+            (blobs / layers[0].digest[7:]).unlink()
+            (state,) = (await stand.unpack.check()).images
+            assert (state.status, state.chain_id) == ("incomplete", chain[-1])
+            assert [one.digest for one in state.missing] == [layers[0].digest]
 
-    broken = blobs / config.digest[7:]
-    broken.chmod(0o644)
-    broken.write_bytes(b"?" * config.size)
-    with pytest.raises(DataLoss):
-        await stand.content.verify(digest=config.digest)
-    (state,) = (await stand.unpack.check()).images
-    assert (state.status, state.chain_id) == ("incomplete", "")
-    assert [one.digest for one in state.missing] == [config.digest, layers[0].digest]
+            broken = blobs / config.digest[7:]
+            broken.chmod(0o644)
+            broken.write_bytes(b"?" * config.size)
+            with pytest.raises(DataLoss):
+                await stand.content.verify(digest=config.digest)
+            (state,) = (await stand.unpack.check()).images
+            assert (state.status, state.chain_id) == ("incomplete", "")
+            missing = [one.digest for one in state.missing]
+            assert missing == [config.digest, layers[0].digest]
 
 
 async def test_check_shows_what_is_wrong_with_an_image(stand: Stand) -> None:

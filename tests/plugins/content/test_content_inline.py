@@ -1,0 +1,263 @@
+# Copyright The pluggd Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Small blobs have no file: their bytes come and go with their record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from pluggd.contents.records import FILES as RECORDS
+from pluggd.contents.records import INLINE, TRASH
+from pluggd.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
+from pluggd.services.call import using
+from pluggd.services.fsck import CheckResult
+from pluggd.services.metadata import CONTENT, Metadata
+from plugins.content.config import Config
+from tests.contract.providers import PROVIDERS, metadata_of
+from tests.plugins.content.content_setup import FILES, digest_of, started_content
+
+SMALL = Config(max_inline=5)
+DATA = b"hello"
+DIGEST = digest_of(DATA)
+
+
+@pytest.fixture(params=PROVIDERS)
+async def metadata(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncGenerator[Metadata]:
+    async with metadata_of(request.param, tmp_path / "metadata") as metadata:
+        yield metadata
+
+
+@pytest.fixture(autouse=True)
+def in_namespace() -> Iterator[None]:
+    with using(namespace="one"):
+        yield
+
+
+def blob_files(root: Path) -> list[str]:
+    return [path.name for path in root.glob("content/blobs/*/*")]
+
+
+async def kept(metadata: Metadata, table: str) -> list[str]:
+    return await metadata.view(lambda view: [name for name, _ in view.scan(table, "")])
+
+
+async def rot(metadata: Metadata, data: bytes) -> None:
+    await metadata.update(lambda txn: txn.put(INLINE, "", DIGEST, data))
+
+
+async def test_a_blob_has_a_file_if_it_is_larger(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    larger = DATA + b"!"
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        await content.write(ref="b", action="commit", data=larger)
+        await content.write(ref="c", data=b"hel")
+        await content.write(ref="c", action="commit", offset=3, data=b"p")
+        assert (await content.read(digest=digest_of(larger))).data == larger
+    assert blob_files(tmp_path) == [digest_of(larger)[7:]]
+    assert set(await kept(metadata, INLINE)) == {DIGEST, digest_of(b"help")}
+
+
+async def test_it_is_read_like_any_other(tmp_path: Path, metadata: Metadata) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        assert (await content.verify(digest=DIGEST)).size == 5
+        assert (await content.read(digest=DIGEST, offset=1, size=3)).data == b"ell"
+        assert (await content.read(digest=DIGEST, offset=5)).data == b""
+        send, receive = trio.open_memory_channel[bytes](1)
+        await content.fetch(digest=DIGEST, offset=2, out=send)
+        assert receive.receive_nowait() == b"llo"
+        opened = await content.open(digest=DIGEST, verify=True)
+        try:
+            assert os.fstat(opened.fd).st_size == 5
+            assert os.read(opened.fd, 100) == DATA
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.write(opened.fd, b"x")
+            # Nor by opening it again.
+            again = os.open(f"/proc/self/fd/{opened.fd}", os.O_RDWR)
+            with pytest.raises(PermissionError):
+                os.pwrite(again, b"x", 0)
+            os.close(again)
+        finally:
+            os.close(opened.fd)
+
+
+async def test_it_goes_with_its_last_record(tmp_path: Path, metadata: Metadata) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        with using(namespace="two"):
+            # Shared by naming it: no byte is sent.
+            state = await content.write(ref="a", action="stat", expected=DIGEST)
+            assert state.offset == 5
+            await content.write(ref="a", action="commit")
+        await content.delete(digest=DIGEST)
+        assert await kept(metadata, INLINE) == [DIGEST]
+        with using(namespace="two"):
+            assert (await content.read(digest=DIGEST)).data == DATA
+            await content.delete(digest=DIGEST)
+        for table in (INLINE, RECORDS, TRASH):
+            assert await kept(metadata, table) == []
+        with pytest.raises(NotFound):
+            await content.read(digest=DIGEST)
+
+
+async def test_a_collection_counts_what_it_frees(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        for data in (DATA, b"hello you"):
+            await content.write(ref="a", action="commit", data=data)
+        stats = await metadata.collect()
+        assert stats.freed_bytes == len(DATA) + len(b"hello you")
+        assert (await metadata.collect()).freed_bytes == 0
+    assert blob_files(tmp_path) == []
+
+
+async def test_a_commit_that_is_undone_leaves_no_byte(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        with using(lease="none"), pytest.raises(NotFound):
+            await content.write(ref="a", action="commit", data=DATA)
+    assert await kept(metadata, INLINE) == []
+    assert blob_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("later", [SMALL, FILES])
+async def test_rotten_bytes_are_found_served_to_nobody_and_healed(
+    tmp_path: Path, metadata: Metadata, later: Config
+) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+    await rot(metadata, b"hellO")
+    async with started_content(tmp_path / "content", metadata, later) as content:
+        with pytest.raises(DataLoss, match=digest_of(b"hellO")):
+            await content.verify(digest=DIGEST)
+        with pytest.raises(DataLoss, match="is damaged"):
+            await content.read(digest=DIGEST)
+        await content.write(ref="a", action="commit", data=DATA, expected=DIGEST)
+        assert (await content.read(digest=DIGEST, verify=True)).data == DATA
+        with pytest.raises(AlreadyExists):
+            await content.write(ref="a", action="commit", data=DATA)
+    assert blob_files(tmp_path) == []
+
+
+async def test_bytes_of_another_size_are_data_loss(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        await rot(metadata, b"hell")
+        with pytest.raises(DataLoss, match="has 4 of 5 bytes"):
+            await content.read(digest=DIGEST)
+
+
+async def test_lost_bytes_are_healed_by_a_file(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        await metadata.update(lambda txn: txn.delete(INLINE, "", DIGEST))
+        with pytest.raises(DataLoss, match="missing"):
+            await content.verify(digest=DIGEST)
+        await content.write(ref="a", action="commit", data=DATA)
+        assert (await content.read(digest=DIGEST, verify=True)).data == DATA
+
+
+@pytest.mark.parametrize(("before", "after"), [(SMALL, FILES), (FILES, SMALL)])
+async def test_what_is_stored_stays_where_it_is(
+    tmp_path: Path, metadata: Metadata, before: Config, after: Config
+) -> None:
+    async with started_content(tmp_path / "content", metadata, before) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+    files, inline = blob_files(tmp_path), await kept(metadata, INLINE)
+    async with started_content(tmp_path / "content", metadata, after) as content:
+        with using(namespace="two"):
+            await content.write(ref="a", action="commit", data=DATA)
+            assert (await content.read(digest=DIGEST, verify=True)).data == DATA
+            assert (blob_files(tmp_path), await kept(metadata, INLINE)) == (
+                files,
+                inline,
+            )
+            await content.delete(digest=DIGEST)
+        await content.delete(digest=DIGEST)
+        await metadata.collect()
+    assert blob_files(tmp_path) == []
+    assert await kept(metadata, INLINE) == await kept(metadata, TRASH) == []
+
+
+async def test_a_file_that_waits_to_be_removed_goes_after_all(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    async with started_content(tmp_path / "content", metadata, FILES) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        await content.delete(digest=DIGEST)
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        await content.update(info=await content.info(digest=DIGEST), fields=["labels"])
+        assert (await content.read(digest=DIGEST, verify=True)).data == DATA
+        await content.delete(digest=DIGEST)
+        await metadata.collect()
+    assert blob_files(tmp_path) == []
+    assert await kept(metadata, TRASH) == []
+
+
+async def test_a_shared_ingest_that_goes_on_gets_a_file_of_its_own(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        with using(namespace="two"):
+            await content.write(ref="b", action="stat", expected=DIGEST)
+            result = await content.write(ref="b", offset=5, data=b" there")
+            assert result.offset == 11
+            assert result.digest == digest_of(b"hello there")
+            await content.abort(ref="b")
+
+
+async def checked(metadata: Metadata, *, deep: bool) -> CheckResult:
+    (check,) = [one.check for one in metadata.resources() if one.type == CONTENT]
+    assert check is not None
+    return await check(deep=deep, repair=False)
+
+
+@pytest.mark.parametrize(
+    ("rotten", "deep", "problem"),
+    [
+        (b"hell", False, "size"),
+        (b"hellO", True, "digest"),
+        (b"hellO", False, None),
+        (None, False, None),
+        (None, True, None),
+    ],
+)
+async def test_a_check_looks_at_it(
+    tmp_path: Path,
+    metadata: Metadata,
+    rotten: bytes | None,
+    deep: bool,
+    problem: str | None,
+) -> None:
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", action="commit", data=DATA)
+        await content.write(ref="b", action="commit", data=b"a file")
+        if rotten is not None:
+            await rot(metadata, rotten)
+        result = await checked(metadata, deep=deep)
+        assert result.checked["blobs"] == 2
+        found = [(one.problem, one.object, one.path) for one in result.findings]
+        assert found == ([] if problem is None else [(problem, DIGEST, "")])
+
+
+@pytest.mark.parametrize("size", [-1, 65537])
+def test_the_limit_has_bounds(size: int) -> None:
+    with pytest.raises(InvalidArgument, match=rf"max_inline = {size}: must be from 0"):
+        Config(max_inline=size)
