@@ -15,7 +15,7 @@ from pluggd.model.record import Record
 
 Time: TypeAlias = Annotated[int, "nanoseconds since the epoch, UTC"]
 """When something happened; 0 for never. An `int` in Python, in the database and on the
-wire; the schema tells it from others."""
+wire, except for clients that agreed on timestamps (`rpc.v1.hello`)."""
 
 
 class Descriptor(Record, frozen=True):
