@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from pluggd.cli import pluggctl
+from pluggd.cli.ctl.raw import _signature as signature  # pyright: ignore[reportPrivateUsage]
 from pluggd.testing.images import Layout, small_layout
 
 ROOTED = ("--label", "containerd.io/gc.root=1")
@@ -656,6 +657,22 @@ def test_methods_are_listed(ctl: Ctl) -> None:
     one = ok(ctl("methods", "images.v1")).lines
     assert "images.v1.get (name: str) -> {image: Image}" in one
     assert ctl("methods", "nope.v1").code == 4
+
+
+def test_methods_tell_times_from_other_integers() -> None:
+    method = {
+        "params": [
+            {"name": "after", "type": "list[int]", "format": "time", "required": True},
+            {"name": "limit", "type": "int", "required": False, "default": 0},
+        ],
+        "sends": {"item": "int | nil", "format": "time"},
+        "result": "int",
+        "result_format": "time",
+        "result_key": "at",
+    }
+    assert signature(method) == (
+        "(after: list[time], limit: int = 0, -> stream of time | nil) -> {at: time}"
+    )
 
 
 # --- how a run ends

@@ -153,8 +153,11 @@ def test_describe_tells_services_limits_and_errors() -> None:
 def test_params_of_another_form_are_refused(params: Any) -> None:
     dispatcher = Dispatcher()
     dispatcher.add(TOY, ToyService())
+    request = Request(1, "toy.v1.get", params)
     with pytest.raises(InvalidArgument, match="params"):
-        dispatcher.prepare(Request(1, "toy.v1.get", params), Session("c1", None))
+        dispatcher.prepare(
+            dispatcher.method(request.method), request, Session("c1", None)
+        )
 
 
 def test_a_session_forgets_before_it_grows() -> None:

@@ -84,7 +84,7 @@ async def test_an_error_is_a_map_for_who_agreed_to_it(server: Running) -> None:
 
 async def test_hello_tells_version_limits_and_what_is_agreed(server: Running) -> None:
     client = await server.connect()
-    features = ["streams", "fds", "timestamp"]
+    features = ["streams", "fds", "colours"]
     welcome = await client.result("rpc.v1.hello", client="t", features=features)
     assert welcome["version"] == "1.2.3"
     assert welcome["limits"]["message_size"] == 16 * 1024 * 1024

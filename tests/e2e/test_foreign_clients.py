@@ -204,6 +204,8 @@ async def test_javascript_calls_streams_and_shows_errors(
         "features": ["streams"],
         "own": True,
         "items": 500,
+        "dated": True,
+        "at": "1970-01-01T00:00:01.500Z",
     }
 
 
@@ -276,6 +278,45 @@ async def test_a_call_that_waits_does_not_hold_up_the_next(bare: Bare) -> None:
 async def test_an_unknown_notification_is_ignored(bare: Bare) -> None:
     bare.send([2, b"nvim_set_client_info", ["x", {}]], [0, 1, "events.v1.bounds", []])
     assert bare.receive()[1] == 1
+
+
+async def test_who_agrees_on_timestamps_gets_them_to_the_nanosecond(
+    bare: Bare, daemon: RunningDaemon
+) -> None:
+    bare.send([0, 1, "rpc.v1.hello", [{"features": ["timestamp"]}]])
+    assert bare.receive()[3]["features"] == ["timestamp"]
+    plain = Bare(daemon.address)
+    with plain.socket:
+        for one in (plain, bare):
+            one.send(
+                [0, 2, "images.v1.get", [{"name": NAME}, NS]],
+                [0, 3, "images.v1.list", [{}, NS]],
+            )
+        integers = [plain.receive()[3] for _ in range(2)]
+        stamped = [bare.receive()[3] for _ in range(2)]
+    image, (listed,) = stamped[0]["image"], stamped[1]["images"]
+    assert image == listed
+    assert integers == [{"image": as_integers(image)}, {"images": [as_integers(image)]}]
+
+    at = msgpack.Timestamp(5, 123_456_789)
+    envelope: dict[str, Any] = {"timestamp": at, "namespace": "default", "topic": "/x"}
+    envelope["event"] = {"type_url": "t", "value": {"at": 5}}
+    bare.send([0, 4, "events.v1.forward", [{"envelope": envelope}]])
+    seq = bare.receive()[3]["seq"]
+    bare.send([0, 5, "events.v1.subscribe", [{"since": 0}]])
+    items = [bare.receive()[2][1]["envelope"] for _ in range(seq)]
+    assert items[0]["timestamp"] == image["created_at"]
+    assert items[-1] == {**envelope, "seq": seq}
+    # One that comes while they are subscribed leaves another way.
+    bare.send([0, 6, "events.v1.forward", [{"envelope": envelope}]])
+    messages = sorted(bare.receive() for _ in range(2))
+    assert messages[0][:2] == [1, 6]
+    assert messages[1][2][1]["envelope"] == {**envelope, "seq": seq + 1}
+
+
+def as_integers(image: dict[str, Any]) -> dict[str, Any]:
+    times = {name: image[name].to_unix_nano() for name in ("created_at", "updated_at")}
+    return image | times
 
 
 async def test_what_is_no_message_ends_the_connection_and_no_other(

@@ -11,10 +11,12 @@ import msgpack
 import pytest
 
 from pluggd.core.rpcdoc import kinds_with_methods
+from pluggd.model.record import Record
+from pluggd.model.types import Time
 from pluggd.services.content import CONTENT
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd, Send, rpc
-from pluggd.services.schema import service_schema, split_docs
+from pluggd.services.schema import service_schema, shown_type, split_docs
 from pluggd.services.wiretypes import type_name
 from tests.core.server_kit import TOY, Point, Shape
 
@@ -63,6 +65,47 @@ def test_every_service_describes_itself_in_plain_data() -> None:
     for kind in kinds:
         described = service_schema(kind).describe()
         assert msgpack.unpackb(msgpack.packb(described))["service"] == kind.service
+
+
+class Alarm(Record, frozen=True):
+    at: Time = 0
+    snoozed: list[Time] = []
+    last: Time | None = None
+    count: int = 0
+
+
+class Alarms(Protocol):
+    @rpc(result="at")
+    async def next(
+        self, *, after: Time = 0, limit: int = 0, out: Send[Time]
+    ) -> Time: ...
+
+    @rpc()
+    async def get(self) -> Alarm: ...
+
+
+def test_a_time_is_an_int_that_is_marked_as_one() -> None:
+    described = service_schema(Kind("pluggd.alarms.v1", Alarms)).describe()
+    following, get = described["methods"]
+    after, limit = following["params"]
+    assert (after["type"], after["format"]) == ("int", "time")
+    assert "format" not in limit
+    assert (following["result"], following["result_format"]) == ("int", "time")
+    assert (following["sends"]["item"], following["sends"]["format"]) == ("int", "time")
+    assert "result_format" not in get
+    (alarm,) = described["records"]
+    assert [(f["name"], f["type"], f.get("format")) for f in alarm["fields"]] == [
+        ("at", "int", "time"),
+        ("snoozed", "list[int]", "time"),
+        ("last", "int | nil", "time"),
+        ("count", "int", None),
+    ]
+
+
+def test_a_time_is_shown_as_one() -> None:
+    assert shown_type("int | nil", "time") == "time | nil"
+    assert shown_type("map[int]", "time") == "map[time]"
+    assert shown_type("int", "") == "int"
 
 
 def test_texts_are_split_by_name() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pluggd.model.record import Record
+from pluggd.model.types import Time
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
 
@@ -16,7 +17,7 @@ class Note(Record, frozen=True):
 
     image: str = ""
     text: str = ""
-    written_at: int = 0
+    written_at: Time = 0
 
 
 class Notes(Record, frozen=True):

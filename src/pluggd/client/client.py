@@ -38,7 +38,7 @@ from pluggd.services.specs import SPECS, Specs
 from pluggd.services.tasks import TASKS, Tasks
 from pluggd.services.transfer import TRANSFER, Transfer
 from pluggd.services.unpack import UNPACK, Unpack
-from pluggd.wire.messages import FEATURES, HELLO
+from pluggd.wire.messages import HELLO, OWN_FEATURES
 
 T = TypeVar("T")
 
@@ -182,7 +182,7 @@ async def _open(path: str) -> socket.socket:
 
 async def _hello(connection: Connection) -> dict[str, Any]:
     exchange = connection.begin(
-        HELLO, {"client": f"pluggd/{__version__}", "features": list(FEATURES)}, {}
+        HELLO, {"client": f"pluggd/{__version__}", "features": list(OWN_FEATURES)}, {}
     )
     await exchange.answered.wait()
     if isinstance(exchange.error, NotImplemented_):

@@ -24,6 +24,8 @@ from typing import (
     get_origin,
 )
 
+from msgpack import ExtType, Timestamp
+
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import convert, is_record, record_fields
 from pluggd.services.kind import Kind
@@ -96,7 +98,8 @@ class Arguments:
             text = error.describe("argument")
             raise InvalidArgument(f"{self._method}: {text}") from None
         except InvalidArgument as error:
-            text = _explain(str(error), "argument")
+            types = {p.name: p.type for p in self._parameters}
+            text = _explain(error, data, types, "argument")
             raise InvalidArgument(f"{self._method}: {text}") from None
         for name, attribute in self._renamed.items():
             if name in bound:
@@ -131,7 +134,7 @@ class Item:
         except Mismatch as error:
             text = error.describe("field")
         except InvalidArgument as error:
-            text = _explain(str(error), "field")
+            text = _explain(error, value, self._type, "field")
         raise InvalidArgument(f"{self._method}: item: {text}")
 
 
@@ -170,7 +173,7 @@ class _AnyShape(_Shape):
         if type(value) in EXTENSIONS:
             raise Mismatch(
                 "holds an extension type; values are nil, bool, int, float, str, bin,"
-                " array and map"
+                " array and map" + (ONLY_TIMES if type(value) is Timestamp else "")
             )
         inside: Iterable[tuple[object, Any]] = ()
         if _is_map(value):
@@ -213,7 +216,8 @@ class _ListShape(_Shape):
 
     def prepare(self, value: Any) -> Any:
         if not _is_list(value):
-            return value
+            # An extension type is a tuple, which msgspec would take for a list.
+            return _AnyShape().prepare(value) if type(value) is ExtType else value
         prepared: list[Any] = []
         for index, element in enumerate(value):
             try:
@@ -330,12 +334,28 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
+ONLY_TIMES = ", and a timestamp where the schema says time"
+
 _AT = r" - at (?:`key` in )?`\$\.?(.*)`$"
 _MISSING = r"Object missing required field `(.*)`$"
 
 
-def _explain(text: str, what: str) -> str:
-    """msgspec's words in ours, with the path first."""
+def _explain(error: InvalidArgument, data: object, type_: Any, what: str) -> str:
+    """Why data does not have its type. type_: as of `Times.of`."""
+    from pluggd.core.times import Times  # for mistakes only
+
+    times = Times.of(type_)
+    try:
+        if times is not None:
+            times.refuse(data)
+        _AnyShape().prepare(data)
+    except Mismatch as mismatch:
+        return mismatch.describe(what)
+    return _in_our_words(str(error), what)
+
+
+def _in_our_words(text: str, what: str) -> str:
+    """What msgspec says, with the path first."""
     at = re.search(_AT, text)
     path = at[1] if at else ""
     reason = text[: at.start()] if at else text

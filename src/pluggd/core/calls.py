@@ -257,7 +257,8 @@ class ActiveCall:
         self.incoming: ReceiveStream | None = None
         schema = method.schema
         if schema.sends is not None:
-            self.outgoing = SendStream(line, msgid, schema.sends)
+            sender = method.sender or SendStream
+            self.outgoing = sender(line, msgid, schema.sends)
             arguments[schema.sends.attribute] = self.outgoing
         if schema.receives is not None and method.item is not None:
             item = method.item

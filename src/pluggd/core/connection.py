@@ -15,13 +15,14 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter_ns
 
 import trio
 
 from pluggd.core.descriptors import Descriptors
-from pluggd.core.dispatch import Dispatcher, Session, internal
+from pluggd.core.dispatch import Dispatcher, Method, Session, internal
 from pluggd.core.inflight import Host, InFlight
 from pluggd.core.notifications import handle_notification
 from pluggd.core.outbox import Outbox, close_all
@@ -47,6 +48,7 @@ from pluggd.wire.messages import (
     FDS_FEATURE,
     FEATURES,
     HELLO,
+    TIMESTAMP,
     Message,
     Notification,
     Request,
@@ -74,6 +76,7 @@ class Connection:
         self.in_flight = InFlight(dispatcher, self, host)
         self.calls = self.in_flight.by_id
         self._dispatcher = dispatcher
+        self._method: Callable[[str], Method] = dispatcher.method
         self._limits = dispatcher.limits
         self._host = host
         self._decoder = Decoder(dispatcher.limits)
@@ -265,8 +268,8 @@ class Connection:
         try:
             if self._stopping:
                 raise Unavailable(STOPPING)
-            prepared = self._dispatcher.prepare(request, self.session)
-            method = prepared.method
+            method = self._method(request.method)
+            prepared = self._dispatcher.prepare(method, request, self.session)
             if method.inline:
                 raw = self._dispatcher.run_inline(prepared)
                 if isinstance(raw, Unfinished):
@@ -311,6 +314,11 @@ class Connection:
         agreed = [name for name in FEATURES if name in features]
         self._as_map = ERROR_MAP in agreed
         self.takes_fds = FDS_FEATURE in agreed
+        self._method = self._dispatcher.method
+        if TIMESTAMP in agreed:
+            from pluggd.core.timed import timed_method  # few ask for it
+
+            self._method = partial(timed_method, self._dispatcher)
         log.debug("%s is %s, with %s", self.session.id, client, agreed)
         return Welcome(
             version=self._dispatcher.version,

@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from pluggd.core.access import AccessConfig, check_access
 from pluggd.core.advice import meant
@@ -55,6 +55,10 @@ from pluggd.wire.encoder import LARGE, NIL, bytes_header, wrapping
 from pluggd.wire.limits import Limits
 from pluggd.wire.messages import FEATURES, HELLO, Request
 
+if TYPE_CHECKING:
+    from pluggd.core.calls import Line, SendStream
+    from pluggd.services.schema import Stream
+
 log = logging.getLogger("pluggd.rpc")
 
 UNKNOWN = "unknown"
@@ -81,9 +85,11 @@ class Method:
         "item",
         "name",
         "schema",
+        "sender",
         "service",
         "statistics",
         "streams",
+        "timed",
     )
 
     def __init__(
@@ -111,6 +117,8 @@ class Method:
         if plain is not None:
             owner = getattr(function, "__self__", None)
             self.function = plain if owner is None else MethodType(plain, owner)
+        self.sender: Callable[[Line, int, Stream], SendStream] | None = None
+        self.timed: Method | None = None  # see `timed_method`
         self._prefix = wrapping(schema.key) if schema.key else b""
         self._large = last_bytes(schema.result)
 
@@ -380,9 +388,8 @@ class Dispatcher:
         if error is not None:
             raise type(error)(error.message)
 
-    def prepare(self, request: Request, session: Session) -> Prepared:
-        """Look up, check and bind. Raises the PluggdError to answer with."""
-        method = self.method(request.method)
+    def prepare(self, method: Method, request: Request, session: Session) -> Prepared:
+        """Check and bind. Raises the PluggdError to answer with."""
         params: Any = request.params
         arguments: object = None
         metadata: object = None

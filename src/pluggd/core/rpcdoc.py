@@ -24,12 +24,14 @@ from pluggd.services.schema import (
     CHUNK_CREDIT,
     CHUNK_SIZE,
     ITEM_CREDIT,
+    TIME,
     MethodSchema,
     Parameter,
     describe_record,
     service_schema,
+    shown_type,
 )
-from pluggd.services.wiretypes import type_name
+from pluggd.services.wiretypes import is_time, type_name
 from pluggd.struct import as_map
 from pluggd.wire.limits import Limits
 
@@ -98,7 +100,7 @@ def _method(method: MethodSchema) -> Iterator[str]:
     yield f"### {method.name}"
     yield ""
     arguments = ", ".join(_argument(parameter) for parameter in method.parameters)
-    result = type_name(method.result)
+    result = _type(method.result)
     if method.key:
         result = f"{{{method.key}: {result}}}"
     yield f"`{{{arguments}}}` → `{result}`"
@@ -107,7 +109,7 @@ def _method(method: MethodSchema) -> Iterator[str]:
             chunk = f", at most {stream.chunk} bytes each" if stream.chunk else ""
             yield ""
             yield (
-                f"Stream: {word} items of `{type_name(stream.item)}`{chunk}, "
+                f"Stream: {word} items of `{_type(stream.item)}`{chunk}, "
                 f"{stream.credit} before credit."
             )
     if not method.namespaced:
@@ -119,7 +121,7 @@ def _method(method: MethodSchema) -> Iterator[str]:
 
 
 def _argument(parameter: Parameter) -> str:
-    text = f"{parameter.name}: {type_name(parameter.type)}"
+    text = f"{parameter.name}: {_type(parameter.type)}"
     if not parameter.required:
         text += f" = {_value(parameter.default)}"
     return text
@@ -134,9 +136,14 @@ def _record(record: dict[str, Any]) -> Iterator[str]:
     yield "| field | type | default |"
     yield "|---|---|---|"
     for field in record["fields"]:
-        kind = field["type"].replace("|", "\\|")
+        kind = shown_type(field["type"], field.get("format", ""))
+        kind = kind.replace("|", "\\|")
         default = "required" if field["required"] else f"`{_value(field['default'])}`"
         yield f"| `{field['name']}` | `{kind}` | {default} |"
+
+
+def _type(type_: Any) -> str:
+    return shown_type(type_name(type_), TIME if is_time(type_) else "")
 
 
 def _value(value: object) -> str:

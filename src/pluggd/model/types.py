@@ -8,9 +8,14 @@ on the way are what the last change of the original's history repaired.
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
 from typing import Any as Anything
 
 from pluggd.model.record import Record
+
+Time: TypeAlias = Annotated[int, "nanoseconds since the epoch, UTC"]
+"""When something happened; 0 for never. An `int` in Python, in the database and on the
+wire, except for clients that agreed on timestamps (`rpc.v1.hello`)."""
 
 
 class Descriptor(Record, frozen=True):

@@ -18,7 +18,7 @@ from pluggd.client.connection import Connection
 from pluggd.core.figures import resident_memory
 from pluggd.errors import PluggdError, Unavailable
 from pluggd.model.figures import Figure, counter, gauge
-from pluggd.wire.messages import FEATURES, HELLO
+from pluggd.wire.messages import HELLO, OWN_FEATURES
 
 MEMORY = "proxy_memory_bytes"
 
@@ -104,7 +104,7 @@ class Link:
             with trio.move_on_after(self._heartbeat) as scope:
                 # Any answer will do: a foreign server may not know the method.
                 exchange = client.connection.begin(
-                    HELLO, {"features": list(FEATURES)}, {}
+                    HELLO, {"features": list(OWN_FEATURES)}, {}
                 )
                 await exchange.answered.wait()
             if scope.cancelled_caught:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
-from pluggd.model.types import Any
+from pluggd.model.types import Any, Time
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
 
@@ -35,8 +35,8 @@ class Container(Record, frozen=True):
     snapshotter: str = ""
     snapshot_key: str = ""
     extensions: dict[str, Any] = {}
-    created_at: int = 0
-    updated_at: int = 0
+    created_at: Time = 0
+    updated_at: Time = 0
 
 
 class ContainerList(Record, frozen=True):

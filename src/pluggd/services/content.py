@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from pluggd.model.record import Record
+from pluggd.model.types import Time
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd, Receive, Send, rpc
 
@@ -17,8 +18,8 @@ class Info(Record, frozen=True):
 
     digest: str = ""
     size: int = 0
-    created_at: int = 0
-    updated_at: int = 0
+    created_at: Time = 0
+    updated_at: Time = 0
     labels: dict[str, str] = {}
 
 
@@ -36,8 +37,8 @@ class Status(Record, frozen=True):
     offset: int = 0
     total: int = 0
     expected: str = ""
-    started_at: int = 0
-    updated_at: int = 0
+    started_at: Time = 0
+    updated_at: Time = 0
 
 
 class StatusList(Record, frozen=True):
@@ -56,8 +57,8 @@ class WriteResult(Record, frozen=True):
     committed blob."""
 
     action: str = ""
-    started_at: int = 0
-    updated_at: int = 0
+    started_at: Time = 0
+    updated_at: Time = 0
     offset: int = 0
     total: int = 0
     digest: str = ""

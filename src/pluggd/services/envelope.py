@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from pluggd.model.record import Record
-from pluggd.model.types import Any
+from pluggd.model.types import Any, Time
 
 
 class Envelope(Record, frozen=True):
     """One event. `seq`: its place in the daemon's total order. `timestamp`: ns, UTC."""
 
     seq: int = 0
-    timestamp: int = 0
+    timestamp: Time = 0
     namespace: str = ""
     topic: str = ""
     event: Any = Any()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pluggd.model.record import Record
+from pluggd.model.types import Time
 from pluggd.services.kind import Kind
 from pluggd.services.metadata import CollectStats, Explanation, Removed
 from pluggd.services.rpc import rpc
@@ -22,8 +23,8 @@ class GcStatus(Record, frozen=True):
     running: bool = False
     collections: int = 0
     failures: int = 0
-    last_at: int = 0
-    next_at: int = 0
+    last_at: Time = 0
+    next_at: Time = 0
     deletions: int = 0
     mutations: int = 0
     mean_pause: int = 0

@@ -34,7 +34,7 @@ class Rpc(Protocol):
         """Agree on a richer profile; features that are not known are left out.
 
         client: a name and version for the daemon's log. features: of `error_map`,
-        `fds`, `streams`. Use them after the answer has come.
+        `fds`, `streams`, `timestamp`. Use them after the answer has come.
         """
         ...
 

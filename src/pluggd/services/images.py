@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
-from pluggd.model.types import Descriptor
+from pluggd.model.types import Descriptor, Time
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
 
@@ -19,8 +19,8 @@ class Image(Record, frozen=True):
     name: str = ""
     labels: dict[str, str] = {}
     target: Descriptor = Descriptor()
-    created_at: int = 0
-    updated_at: int = 0
+    created_at: Time = 0
+    updated_at: Time = 0
 
 
 class ImageList(Record, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pluggd.model.figures import Figure
 from pluggd.model.record import Record
-from pluggd.model.types import Platform
+from pluggd.model.types import Platform, Time
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
 
@@ -44,7 +44,7 @@ class PluginInfo(Record, frozen=True):
     capabilities: list[str] = []
     origin: str = ""
     description: str = ""
-    since: int = 0
+    since: Time = 0
     took: int = 0
     tasks: int = 0
     calls: int = 0
@@ -77,8 +77,8 @@ class PluginConfig(Record, frozen=True):
 class Stats(Record, frozen=True):
     """Figures, by name. Times in ns since the epoch; counters count since started_at."""
 
-    taken_at: int = 0
-    started_at: int = 0
+    taken_at: Time = 0
+    started_at: Time = 0
     figures: list[Figure] = []
 
 
@@ -92,7 +92,7 @@ class ServerInfo(Record, frozen=True):
     root: str = ""
     state: str = ""
     address: str = ""
-    started_at: int = 0
+    started_at: Time = 0
     uptime: int = 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
+from pluggd.model.types import Time
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
 
@@ -17,7 +18,7 @@ class Lease(Record, frozen=True):
     and make it flat (`containerd.io/gc.flat`)."""
 
     id: str = ""
-    created_at: int = 0
+    created_at: Time = 0
     labels: dict[str, str] = {}
 
 

@@ -26,6 +26,7 @@ from pluggd.services.wiretypes import (
     MAPS,
     fd_paths,
     has_bytes,
+    is_time,
     strip_optional,
     type_name,
     walk,
@@ -40,6 +41,11 @@ CHUNK_CREDIT = 8
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes in one item of a stream of bytes, at most."""
+
+
+TIME = "time"
+"""The `format` of an `int` that is a time. A name of its own among the types would be
+news to clients that know the types there were."""
 
 
 class Parameter(Struct, frozen=True):
@@ -324,6 +330,8 @@ def _describe_method(method: MethodSchema) -> dict[str, Any]:
         "result_key": method.key,
         "errors": list(method.errors),
     }
+    if is_time(method.result):
+        described["result_format"] = TIME
     for direction, stream in (("sends", method.sends), ("receives", method.receives)):
         if stream is not None:
             described[direction] = {
@@ -332,6 +340,7 @@ def _describe_method(method: MethodSchema) -> dict[str, Any]:
                 ),
                 "credit": stream.credit,
                 "max_bytes": stream.chunk,
+                **_format(stream.item),
             }
     return described
 
@@ -340,6 +349,7 @@ def _describe_parameter(parameter: Parameter, doc: str, method: str) -> dict[str
     described: dict[str, Any] = {
         "name": parameter.name,
         "type": _type(parameter.type, f"{method}: parameter {parameter.name}"),
+        **_format(parameter.type),
         "required": parameter.required,
         "doc": doc,
     }
@@ -358,6 +368,7 @@ def describe_record(record: type[Record]) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "name": field.name,
             "type": _type(field.type, f"{record.__name__}.{field.name}"),
+            **_format(field.type),
             "required": field.required,
             "doc": docs.get(field.name, ""),
         }
@@ -375,6 +386,15 @@ def _type(type_: Any, where: str) -> str:
             f"{where}: {error}, which has records, str, int, float, bool, bytes, and"
             " list[...] and dict[str, ...] of these"
         ) from None
+
+
+def shown_type(name: str, format_: str) -> str:
+    """A type for people, from its name and `format`: `time` where its `int` is one."""
+    return re.sub(r"\bint\b", TIME, name) if format_ == TIME else name
+
+
+def _format(type_: Any) -> dict[str, str]:
+    return {"format": TIME} if is_time(type_) else {}
 
 
 def _plain(default: object) -> object:

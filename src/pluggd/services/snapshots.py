@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from pluggd.model.record import Record
-from pluggd.model.types import Mount
+from pluggd.model.types import Mount, Time
 from pluggd.services.fsck import Finding
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import rpc
@@ -41,8 +41,8 @@ class SnapshotInfo(Record, frozen=True):
     name: str = ""
     parent: str = ""
     labels: dict[str, str] = {}
-    created_at: int = 0
-    updated_at: int = 0
+    created_at: Time = 0
+    updated_at: Time = 0
 
 
 class SnapshotList(Record, frozen=True):

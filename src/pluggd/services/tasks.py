@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
-from pluggd.model.types import Any, Mount
+from pluggd.model.types import Any, Mount, Time
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Receive, Send, rpc
 
@@ -52,9 +52,9 @@ class Process(Record, frozen=True):
     status: str = ""
     io: Stdio = Stdio()
     exit_status: int = 0
-    exited_at: int = 0
+    exited_at: Time = 0
     error: str = ""
-    created_at: int = 0
+    created_at: Time = 0
 
 
 class Exit(Record, frozen=True):
@@ -64,7 +64,7 @@ class Exit(Record, frozen=True):
     exec_id: str = ""
     pid: int = 0
     exit_status: int = 0
-    exited_at: int = 0
+    exited_at: Time = 0
     error: str = ""
 
 
@@ -108,7 +108,7 @@ class Stats(Record, frozen=True):
     """
 
     id: str = ""
-    timestamp: int = 0
+    timestamp: Time = 0
     cgroup_version: int = 0
     memory: int = 0
     memory_limit: int = 0
@@ -162,7 +162,7 @@ class Output(Record, frozen=True):
 
     data: bytes = b""
     stream: str = ""
-    time: int = 0
+    time: Time = 0
     position: int = 0
     lost: int = 0
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pluggd.model.record import Record
-from pluggd.model.types import Descriptor
+from pluggd.model.types import Descriptor, Time
 from pluggd.services.images import Image
 from pluggd.services.kind import Kind
 from pluggd.services.rpc import Fd, Receive, Send, rpc
@@ -36,7 +36,7 @@ class Transferring(Record, frozen=True):
 
     id: str = ""
     operation: str = ""
-    started_at: int = 0
+    started_at: Time = 0
     progress: list[Progress] = []
 
 

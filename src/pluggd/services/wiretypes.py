@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pluggd.model.record import Encoded, is_record, record_fields
+from pluggd.model.types import Time
 from pluggd.services.rpc import Fd
 
 LISTS = (list, Sequence)
@@ -57,6 +58,11 @@ def walk(type_: Any) -> Iterator[Any]:
             todo.extend(field.type for field in record_fields(current))
 
 
+def is_time(type_: Any) -> bool:
+    """Whether the integers in a type, by the name that `type_name` gives it, are times."""
+    return type_ == Time or any(is_time(part) for part in parts_of(type_))
+
+
 def fd_paths(
     type_: Any, path: tuple[str, ...] = (), inside: tuple[Any, ...] = ()
 ) -> Iterator[tuple[str, ...]]:
@@ -78,6 +84,7 @@ _NAMES = {
     type(None): "nil",
     Any: "any",
     Fd: "fd",
+    Time: "int",
 }
 
 

@@ -32,8 +32,11 @@ HELLO = "rpc.v1.hello"
 ERROR_MAP = "error_map"
 FDS_FEATURE = "fds"
 STREAMS = "streams"
-FEATURES = (ERROR_MAP, FDS_FEATURE, STREAMS)
+TIMESTAMP = "timestamp"
+FEATURES = (ERROR_MAP, FDS_FEATURE, STREAMS, TIMESTAMP)
 """What `rpc.v1.hello` may agree on."""
+OWN_FEATURES = (ERROR_MAP, FDS_FEATURE, STREAMS)
+"""What pluggd's own clients ask for: to them a time is an int."""
 
 
 class Request(Struct, frozen=True):

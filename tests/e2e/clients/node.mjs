@@ -111,4 +111,17 @@ shown.cancelled = await refused(stream.answer);
 shown.items = items.length;
 
 client.close();
+
+// Times as dates, both ways, by the library alone.
+const dated = new Client(process.argv[2]);
+await dated.call("rpc.v1.hello", { features: ["timestamp"] });
+const [image] = (await dated.call("images.v1.list", {}, ns)).images;
+shown.dated = image.created_at instanceof Date && Math.abs(Date.now() - image.created_at) < 3600e3;
+const at = new Date(1500);
+const envelope = { timestamp: at, namespace: "default", topic: "/dated", event: { type_url: "t" } };
+const dater = (await dated.call("events.v1.forward", { envelope })).seq;
+const [event] = (await dated.call("events.v1.poll", { since: dater - 1 })).events;
+shown.at = event.timestamp;
+dated.close();
+
 console.log(JSON.stringify(shown));

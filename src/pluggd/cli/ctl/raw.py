@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -107,17 +108,25 @@ def _schema(app: App, method: str) -> Fields:
 def _signature(method: Fields) -> str:
     parts: list[str] = []
     for parameter in method.get("params", []):
-        text = f"{parameter['name']}: {parameter.get('type', '')}"
+        text = f"{parameter['name']}: {_type(parameter, 'type')}"
         if not parameter.get("required", True):
             text += f" = {json.dumps(parameter.get('default'), default=str)}"
         parts.append(text)
     if "receives" in method:
-        parts.append(f"<- stream of {method['receives'].get('item', '')}")
+        parts.append(f"<- stream of {_type(method['receives'], 'item')}")
     if "sends" in method:
-        parts.append(f"-> stream of {method['sends'].get('item', '')}")
+        parts.append(f"-> stream of {_type(method['sends'], 'item')}")
     key = method.get("result_key")
-    result = str(method.get("result", ""))
+    result = _type(method, "result", "result_format")
     return f"({', '.join(parts)}) -> {f'{{{key}: {result}}}' if key else result}"
+
+
+def _type(described: Fields, key: str, format_: str = "format") -> str:
+    """As docs/rpc.md has it: an `int` that is a time is `time`."""
+    name = str(described.get(key, ""))
+    if described.get(format_) == "time":
+        name = re.sub(r"\bint\b", "time", name)
+    return name
 
 
 def _parse(text: str, what: str) -> object:
