@@ -24,6 +24,7 @@ from pluggd.contents.reading import Reader
 from pluggd.contents.records import TABLES
 from pluggd.contents.settling import Settler
 from pluggd.contents.sharing import sharing_rule
+from pluggd.contents.small import SmallWriter
 from pluggd.contents.spool import Spool
 from pluggd.contents.store import ContentStore
 from pluggd.contents.writing import Writer
@@ -79,7 +80,10 @@ async def running(
     committer = Committer(metadata, spool, ingests, placer, files)
     young = YoungIngests(metadata, config.ingest_memory)
     settler = Settler(metadata, catalog, ingests, young, locks, ctx.log)
-    writer = Writer(metadata, catalog, ingests, committer, young, settler, locks)
+    small = SmallWriter(
+        metadata, catalog, ingests, young, settler, locks, max_inline=config.max_inline
+    )
+    writer = Writer(metadata, catalog, ingests, committer, young, settler, locks, small)
     cleaner = Cleaner(metadata, spool, blobs, catalog, guards, locks, files, ctx.log)
 
     ctx.on_stop(

@@ -22,6 +22,7 @@ from pluggd.contents.placing import Placer
 from pluggd.contents.records import IngestRecord
 from pluggd.contents.rules import (
     INLINE_HASH,
+    Wanted,
     algorithm_of,
     check_result,
     check_size,
@@ -34,16 +35,6 @@ from pluggd.errors import NotFound
 from pluggd.services.call import lease
 from pluggd.services.content import Info
 from pluggd.services.metadata import LEASE, Metadata, Node
-from pluggd.struct import Struct
-
-
-class Wanted(Struct, frozen=True):
-    """What the caller says of the blob. total, expected: its size and digest, 0 and ""
-    where it does not say; what the ingest was begun with counts then."""
-
-    total: int
-    expected: str
-    labels: dict[str, str]
 
 
 class Committer:

@@ -34,7 +34,15 @@ class RefLocks:
 
     @contextmanager
     def holding(self, key: tuple[str, str], name: str) -> Generator[None]:
-        """Hold the lock of `key`; `name` is what the message calls it.
+        """Hold the lock of `key`; as `take`."""
+        self.take(key, name)
+        try:
+            yield
+        finally:
+            self.release(key)
+
+    def take(self, key: tuple[str, str], name: str) -> None:
+        """Take the lock of `key`, until `release`; `name` is what the message calls it.
 
         Raises Unavailable when somebody else holds it.
         """
@@ -46,16 +54,17 @@ class RefLocks:
                 f"(since {datetime.fromtimestamp(since, UTC).isoformat()}): unavailable"
             )
         self._held[key] = (time.monotonic(), time.time())
-        self._over[key] = trio.Event()
-        try:
-            yield
-        finally:
-            del self._held[key]
-            self._over.pop(key).set()
+
+    def release(self, key: tuple[str, str]) -> None:
+        del self._held[key]
+        over = self._over.pop(key, None)
+        if over is not None:
+            over.set()
 
     async def released(self, wanted: Callable[[tuple[str, str]], bool]) -> None:
         """Wait until the locks that are held now, and wanted, were let go of once."""
-        for event in [over for key, over in self._over.items() if wanted(key)]:
+        held = [key for key in self._held if wanted(key)]
+        for event in [self._over.setdefault(key, trio.Event()) for key in held]:
             await event.wait()
 
 

@@ -12,6 +12,7 @@ from pluggd.errors import FailedPrecondition, InvalidArgument, OutOfRange
 from pluggd.model.digests import check_digest, split_digest, validate_digest
 from pluggd.services.content import Info, WriteResult
 from pluggd.services.rpc import Receive
+from pluggd.struct import Struct
 
 Action = Literal["stat", "write", "commit"]
 
@@ -20,6 +21,15 @@ INLINE_HASH = 1 << 16
 
 STREAM_PIECE = 4 << 20
 """Bytes of a stream that are gathered for one thread job."""
+
+
+class Wanted(Struct, frozen=True):
+    """What the caller says of the blob. total, expected: its size and digest, 0 and ""
+    where it does not say; what the ingest was begun with counts then."""
+
+    total: int
+    expected: str
+    labels: dict[str, str]
 
 
 def check_ingest(ref: str, total: int, expected: str) -> None:

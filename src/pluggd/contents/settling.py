@@ -40,6 +40,10 @@ class Settler:
         self._log = log
         self._unasked: dict[tuple[str, str], trio.Event] = {}
 
+    def is_at_work(self, namespace: str, ref: str) -> bool:
+        """Whether something is done to an ingest unasked."""
+        return (namespace, ref) in self._unasked
+
     async def undisturbed(self, namespace: str, ref: str) -> None:
         """Wait for what is done to an ingest unasked: no caller did anything that could
         make its ref unavailable."""
@@ -64,21 +68,18 @@ class Settler:
         announced: total and expected are to be remembered; else the call is a commit.
         Raises AlreadyExists.
         """
-        young = self._young.get(namespace, ref)
-        if young is None:
-            if offset or not announced:
-                return None
-            return self._young.begin(
-                namespace, ref, size=size, total=total, expected=expected
-            )
-        if self._young.is_plain(
-            young,
-            size=offset + size,
+        ready = self._young.ready(
+            namespace,
+            ref,
+            offset=offset,
+            size=size,
             total=total,
             expected=expected,
             announced=announced,
-        ):
-            return young
+        )
+        young = self._young.get(namespace, ref)
+        if ready is not None or young is None:
+            return ready
         settled = await self.settle(namespace, ref)
         if not settled and expected in ("", young.expected):
             raise AlreadyExists(f"blob with expected digest {young.expected} exists")

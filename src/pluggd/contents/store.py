@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from types import CoroutineType
+from typing import Any, Literal
 
 from pluggd.contents.catalog import Catalog, find_blob, not_found
 from pluggd.contents.reading import Reader
@@ -19,7 +20,7 @@ from pluggd.model.labels import validate_labels, without_empty
 from pluggd.model.record import Encoded, decode, replace
 from pluggd.objects.pages import listed
 from pluggd.objects.records import collect_now, sync_policy
-from pluggd.plugin import Unfinished, inline, inline_encoded
+from pluggd.plugin import Deferred, Unfinished, deferred, inline, inline_encoded
 from pluggd.services.call import namespace
 from pluggd.services.content import (
     Chunk,
@@ -136,7 +137,8 @@ class ContentStore:
 
     # --- bytes in
 
-    async def write(
+    @deferred
+    def write(
         self,
         *,
         ref: str,
@@ -146,8 +148,8 @@ class ContentStore:
         total: int = 0,
         expected: str = "",
         labels: Mapping[str, str] = {},
-    ) -> WriteResult:
-        return await self._writer.write(
+    ) -> Deferred[WriteResult] | CoroutineType[Any, Any, WriteResult]:
+        return self._writer.write(
             namespace(),
             ref=ref,
             action=action,

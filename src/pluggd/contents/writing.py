@@ -12,11 +12,13 @@ import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from types import CoroutineType
+from typing import Any
 
 import trio
 
 from pluggd.contents.catalog import Catalog, find_ingest
-from pluggd.contents.committing import Committer, Wanted
+from pluggd.contents.committing import Committer
 from pluggd.contents.ingests import Ingests
 from pluggd.contents.locks import RefLocks
 from pluggd.contents.records import INGESTS, IngestRecord
@@ -24,13 +26,16 @@ from pluggd.contents.rules import (
     STREAM_PIECE,
     Action,
     Pieces,
+    Wanted,
     check_ingest,
     committed,
     shared_state,
     wrong_offset,
 )
 from pluggd.contents.settling import Settler
+from pluggd.contents.small import SmallWriter
 from pluggd.contents.young import Young, YoungIngests
+from pluggd.deferred import Deferred
 from pluggd.errors import AlreadyExists, InvalidArgument, NotFound
 from pluggd.model.filters import parse_filters
 from pluggd.model.labels import validate_labels
@@ -58,6 +63,7 @@ class Writer:
         young: YoungIngests,
         settler: Settler,
         locks: RefLocks,
+        small: SmallWriter,
     ) -> None:
         self._metadata = metadata
         self._catalog = catalog
@@ -66,8 +72,9 @@ class Writer:
         self._young = young
         self._settler = settler
         self._locks = locks
+        self._small = small
 
-    async def write(
+    def write(
         self,
         namespace: str,
         *,
@@ -78,7 +85,7 @@ class Writer:
         total: int,
         expected: str,
         labels: Mapping[str, str],
-    ) -> WriteResult:
+    ) -> Deferred[WriteResult] | CoroutineType[Any, Any, WriteResult]:
         check_ingest(ref, total, expected)
         if offset < 0:
             raise InvalidArgument(
@@ -90,6 +97,22 @@ class Writer:
             )
         validate_labels(labels, "content.Labels")
         wanted = Wanted(total, expected, dict(labels))
+        small = self._small.write(namespace, ref, action, offset, data, wanted)
+        if small is not None:
+            return small
+        # mypy has no name for what `async def` makes.
+        return self._write(namespace, ref, action, offset, data, wanted)  # type: ignore[return-value]
+
+    async def _write(
+        self,
+        namespace: str,
+        ref: str,
+        action: Action,
+        offset: int,
+        data: bytes,
+        wanted: Wanted,
+    ) -> WriteResult:
+        total, expected = wanted.total, wanted.expected
         async with self._holding(namespace, ref):
             young = await self._settler.young_for(
                 namespace,

@@ -94,7 +94,37 @@ class YoungIngests:
     def get(self, namespace: str, ref: str) -> Young | None:
         return self._all.get((namespace, ref))
 
-    def begin(
+    def ready(
+        self,
+        namespace: str,
+        ref: str,
+        *,
+        offset: int,
+        size: int,
+        total: int,
+        expected: str,
+        announced: bool,
+    ) -> Young | None:
+        """The one to which `size` bytes can be written at `offset`, if it can stay one
+        or a new one can begin.
+
+        announced: total and expected are to be remembered, not only checked.
+        """
+        young = self.get(namespace, ref)
+        if young is not None:
+            plain = self._stays_plain(
+                young,
+                size=offset + size,
+                total=total,
+                expected=expected,
+                announced=announced,
+            )
+            return young if plain else None
+        if offset or not announced:
+            return None
+        return self._begin(namespace, ref, size=size, total=total, expected=expected)
+
+    def _begin(
         self, namespace: str, ref: str, *, size: int, total: int, expected: str
     ) -> Young | None:
         """A new one, to get `size` bytes at once; None if that is for an ordinary one."""
@@ -107,7 +137,7 @@ class YoungIngests:
         self._all[namespace, ref] = young
         return young
 
-    def is_plain(
+    def _stays_plain(
         self,
         young: Young,
         *,
@@ -116,10 +146,7 @@ class YoungIngests:
         expected: str,
         announced: bool,
     ) -> bool:
-        """Whether it can stay one with a call after which it has `size` bytes.
-
-        announced: total and expected are to be remembered, not only checked.
-        """
+        """Whether it can stay one with a call after which it has `size` bytes."""
         wanted = expected or young.expected
         same = total in (0, young.total) and expected in ("", young.expected)
         return (

@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from pluggd.contents.records import FILES as RECORDS
 from pluggd.contents.records import INLINE, TRASH
-from pluggd.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
+from pluggd.deferred import Deferred
+from pluggd.errors import (
+    AlreadyExists,
+    DataLoss,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
 from pluggd.services.call import using
+from pluggd.services.content import Info
 from pluggd.services.fsck import CheckResult
 from pluggd.services.metadata import CONTENT, Metadata
 from plugins.content.config import Config
@@ -113,12 +122,13 @@ async def test_a_collection_counts_what_it_frees(
     tmp_path: Path, metadata: Metadata
 ) -> None:
     async with started_content(tmp_path / "content", metadata, SMALL) as content:
-        for data in (DATA, b"hello you"):
-            await content.write(ref="a", action="commit", data=data)
+        # Until the look at the start for what earlier lives left is over.
+        await trio.testing.wait_all_tasks_blocked()
+        await content.write(ref="a", action="commit", data=DATA)
+        await content.write(ref="b", action="commit", data=b"help")
         stats = await metadata.collect()
-        assert stats.freed_bytes == len(DATA) + len(b"hello you")
+        assert stats.freed_bytes == len(DATA) + len(b"help")
         assert (await metadata.collect()).freed_bytes == 0
-    assert blob_files(tmp_path) == []
 
 
 async def test_a_commit_that_is_undone_leaves_no_byte(
@@ -261,3 +271,53 @@ async def test_a_check_looks_at_it(
 def test_the_limit_has_bounds(size: int) -> None:
     with pytest.raises(InvalidArgument, match=rf"max_inline = {size}: must be from 0"):
         Config(max_inline=size)
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_a_commit_holds_its_ref_until_it_is_over(
+    tmp_path: Path,
+    metadata: Metadata,
+    monkeypatch: pytest.MonkeyPatch,
+    given_up: bool,
+) -> None:
+    disk = Deferred[Info | None]()
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        with monkeypatch.context() as patch:
+            patch.setattr(metadata, "start_update", lambda _: disk)
+            async with trio.open_nursery() as nursery:
+                scope = trio.CancelScope()
+
+                async def commit() -> None:
+                    with scope:
+                        await content.write(ref="a", action="commit", data=DATA)
+
+                nursery.start_soon(commit)
+                await trio.testing.wait_all_tasks_blocked()
+                if given_up:
+                    scope.cancel()
+                    await trio.testing.wait_all_tasks_blocked()
+                with pytest.raises(Unavailable, match="locked for"):
+                    await content.write(ref="a", action="stat")
+                disk.succeed(Info(digest=DIGEST, size=5))
+        assert (await content.write(ref="a", data=b"x")).offset == 1
+
+
+async def test_a_commit_that_is_refused_lets_go_of_the_ref(
+    tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise Unavailable("the metadata store is stopped")
+
+    async with started_content(tmp_path / "content", metadata, SMALL) as content:
+        await content.write(ref="a", data=b"hel")
+        with monkeypatch.context() as patch:
+            patch.setattr(metadata, "start_update", refuse)
+            for offset, data in ((3, b"lo"), (5, b"")):
+                with pytest.raises(Unavailable, match="is stopped"):
+                    await content.write(
+                        ref="a", action="commit", offset=offset, data=data
+                    )
+        # The bytes are kept, as those of a larger one are.
+        assert (await content.write(ref="a", action="stat")).offset == 5
+        result = await content.write(ref="a", action="commit", offset=5)
+        assert result.digest == DIGEST
