@@ -247,9 +247,7 @@ methods = [%s]"""
 def test_a_pattern_that_matches_no_method_is_a_warning(
     tmp_path: Path, pattern: str, guess: str
 ) -> None:
-    served: Registration[Any, Any] = Registration(
-        provides=IMAGES, id="x", start=start
-    )
+    served: Registration[Any, Any] = Registration(provides=IMAGES, id="x", start=start)
     found = [*FOUND, Found("images", "/plugins/images", "test", served)]
     matching = '"*", "images.*", "images.v1.list", "rpc.v1.hello"'
     assert not read(tmp_path, RULES % matching, found).warnings
