@@ -138,12 +138,12 @@ class Environment:
                 present = [] if fresh else [n.decode() for n in self._env.dbs(txn)]
                 opened = {name: self.create_table(name, txn) for name in present}
                 if not fresh and SCHEMA_TABLE not in opened:
-                    raise foreign("the LMDB file")
+                    raise foreign(self.file)
                 for name in names:
                     if name not in opened:
                         opened[name] = self.create_table(name, txn)
                 kv = LmdbWrite(txn, opened)
-                ran = apply_schema(kv, fresh=fresh, migrations=migrations)
+                ran = apply_schema(kv, self.file, fresh=fresh, migrations=migrations)
         except lmdb.Error as error:
             if self.is_full(error):
                 raise ResourceExhausted(

@@ -11,6 +11,7 @@ from functools import partial
 import trio
 
 from pluggd.errors import DataLoss
+from pluggd.metastore.schema import migrated
 from pluggd.objects.tables import TABLES
 from pluggd.plugin import Context, Registration, hookimpl
 from pluggd.services.metadata import METADATA, Metadata
@@ -32,9 +33,9 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Metadata]:
         if environment.is_short():
             await _verify(environment)
         # In a thread, for it syncs the disk; in one call, for it writes.
-        migrated = await trio.to_thread.run_sync(environment.prepare, TABLES)
-        if migrated:
-            ctx.log.info("migrated the metadata schema by %d versions", migrated)
+        count = await trio.to_thread.run_sync(environment.prepare, TABLES)
+        if count:
+            ctx.log.info(migrated(count))
         store = LmdbMetadata(
             environment,
             ctx.log,

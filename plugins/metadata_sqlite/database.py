@@ -95,7 +95,7 @@ class Database:
         # Before anything is changed: it may be somebody else's.
         self._fresh = _is_empty(writing)
         if not self._fresh and _pragma(writing, "application_id") != APPLICATION:
-            raise foreign("the SQLite file")
+            raise foreign(self.file)
         for pragma in (
             "journal_mode = WAL",
             "synchronous = FULL",
@@ -161,13 +161,15 @@ class Database:
             try:
                 present = tables_in(txn.connection)
                 if not self._fresh and SCHEMA_TABLE not in present:
-                    raise foreign("the SQLite file")
+                    raise foreign(self.file)
                 opened = {name: Table(name) for name in present}
                 for name in names:
                     if name not in opened:
                         opened[name] = self.create_table(name, txn)
                 kv = SqliteWrite(txn.connection, txn.cursors, opened)
-                ran = apply_schema(kv, fresh=self._fresh, migrations=migrations)
+                ran = apply_schema(
+                    kv, self.file, fresh=self._fresh, migrations=migrations
+                )
                 if self._fresh:
                     txn.connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 txn.commit()

@@ -21,6 +21,7 @@ from .config import Config
 async def start(ctx: Context[Config]) -> AsyncGenerator[Metadata]:
     # Most daemons use LMDB and need not load SQLite.
     from pluggd.metastore.figures import metadata_figures
+    from pluggd.metastore.schema import migrated
 
     from .database import Database
     from .store import SqliteMetadata
@@ -31,9 +32,9 @@ async def start(ctx: Context[Config]) -> AsyncGenerator[Metadata]:
     database = await trio.to_thread.run_sync(Database, path, config.log_bytes)
     try:
         ctx.export("path", str(database.file))
-        migrated = await trio.to_thread.run_sync(database.prepare, TABLES)
-        if migrated:
-            ctx.log.info("migrated the metadata schema by %d versions", migrated)
+        count = await trio.to_thread.run_sync(database.prepare, TABLES)
+        if count:
+            ctx.log.info(migrated(count))
         store = SqliteMetadata(
             database, ctx.log, quota=config.quota_bytes, reserve=config.reserve_bytes
         )

@@ -19,15 +19,23 @@ PIECE = 1 << 20
 
 
 async def exactly(
-    response: httpx2.Response, server: Server, descriptor: Descriptor, offset: int
+    response: httpx2.Response,
+    server: Server,
+    descriptor: Descriptor,
+    offset: int,
+    name: str = "",
 ) -> AsyncGenerator[bytes]:
-    """The bytes from `offset` to the size of the descriptor, no less and no more."""
+    """The bytes from `offset` to the size of the descriptor, no less and no more.
+
+    name: of who sends them, when it is not the server's host.
+    """
+    name = name or server.host.name
     skip = 0
     if response.status_code == 206:
         start = response.headers.get("content-range", "").removeprefix("bytes ")
         if start.partition("-")[0] != str(offset):
             raise DataLoss(
-                f"{server.host.name} sent another part of {descriptor.digest} than "
+                f"{name} sent another part of {descriptor.digest} than "
                 f"that from {offset}: data loss"
             )
     else:
@@ -35,7 +43,7 @@ async def exactly(
     remaining = descriptor.size - offset
     length = length_of(response)
     if length is not None and length != remaining + skip:
-        raise _other_size(server, descriptor)
+        raise _other_size(name, descriptor)
     pending: list[bytes] = []
     held = 0
     try:
@@ -46,7 +54,7 @@ async def exactly(
                     part, skip = part[skip:], max(0, skip - len(part))
                 remaining -= len(part)
                 if remaining < 0:
-                    raise _other_size(server, descriptor)
+                    raise _other_size(name, descriptor)
                 pending.append(part)
                 held += len(part)
                 if held >= PIECE:
@@ -58,14 +66,14 @@ async def exactly(
             yield b"".join(pending)
         raise
     if remaining:
-        raise _other_size(server, descriptor)
+        raise _other_size(name, descriptor)
     if pending:
         yield b"".join(pending)
 
 
-def _other_size(server: Server, descriptor: Descriptor) -> DataLoss:
+def _other_size(name: str, descriptor: Descriptor) -> DataLoss:
     return DataLoss(
-        f"{server.host.name} has not {descriptor.size} bytes for {descriptor.digest}, "
+        f"{name} has not {descriptor.size} bytes for {descriptor.digest}, "
         "as the manifest says: data loss"
     )
 

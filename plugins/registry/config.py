@@ -43,8 +43,8 @@ class Config(Record, frozen=True):
     Those of localhost are anyhow. Default none."""
 
     trusted_hosts: list[str] = []
-    """Hosts to which a registry may redirect, or send for a token, though they are
-    inside a network that the registry is not in. Default none."""
+    """Hosts to which a registry may redirect, send for a token or, by a manifest, for a
+    layer, though they are inside a network that the registry is not in. Default none."""
 
     logins: dict[str, Login] = {}
     """How to log in, by registry as in names of images. Default none."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
+from urllib.parse import urlsplit
 
 import trio
 
@@ -38,6 +39,16 @@ def reach_of(address: str) -> Reach:
     if ip.is_loopback or ip.is_link_local or ip.is_unspecified:
         return Reach.HERE
     return Reach.PRIVATE if ip.is_private or ip.is_multicast else Reach.PUBLIC
+
+
+def is_address(url: str) -> bool:
+    """Whether it is one of http or https, of a host, and without a login in it."""
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.username is None
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and named
 
 
 async def lookup(host: str) -> list[str]:

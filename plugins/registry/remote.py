@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TypeVar
 
 import httpx2
@@ -35,6 +35,7 @@ from pluggd.model.types import Descriptor
 from .body import exactly, length_of
 from .login import reason
 from .push import Pusher
+from .reach import is_address
 from .retry import backoff
 from .server import Asked, Server, said
 
@@ -45,6 +46,9 @@ ACCEPT = ", ".join(
 )
 PROGRESS = 256 << 10
 """Bytes that a connection must bring for the next one to be no further failure."""
+
+MAX_URLS = 8
+"""Addresses of one layer that are tried."""
 
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 
@@ -160,7 +164,7 @@ class RegistryRemote:
     # --- blobs
 
     async def blob(
-        self, descriptor: Descriptor, offset: int = 0
+        self, descriptor: Descriptor, offset: int = 0, *, urls: Sequence[str] = ()
     ) -> AsyncGenerator[bytes]:
         failures = 0
         while offset < descriptor.size:
@@ -168,7 +172,7 @@ class RegistryRemote:
             try:
                 # After a failure another server may do better.
                 servers = self._servers[min(failures, len(self._servers) - 1) :]
-                pieces = self._pieces(servers, descriptor, offset)
+                pieces = self._pieces(servers, descriptor, offset, urls)
                 async with aclosing(pieces):
                     async for piece in pieces:
                         offset += len(piece)
@@ -184,14 +188,18 @@ class RegistryRemote:
                 await trio.sleep(backoff(failures))
 
     async def _pieces(
-        self, servers: Sequence[Server], descriptor: Descriptor, offset: int
+        self,
+        servers: Sequence[Server],
+        descriptor: Descriptor,
+        offset: int,
+        urls: Sequence[str],
     ) -> AsyncGenerator[bytes]:
         """The rest of a blob from the first server that has it, over one connection."""
         problems: list[PluggdError] = []
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
         for server in servers:
             last = server is servers[-1]
             path = f"/{self._name.path}/blobs/{descriptor.digest}"
-            headers = {"Range": f"bytes={offset}-"} if offset else {}
             asked = self._asked(server, "GET", path, headers)
             try:
                 async with server.request(asked, last=last) as response:
@@ -203,7 +211,48 @@ class RegistryRemote:
                 return
             except (NotFound, Unavailable, Unauthenticated, PermissionDenied) as error:
                 problems.append(error)
-        raise _worst(problems)
+        worst = _worst(problems)
+        if not urls or not isinstance(worst, NotFound):
+            raise worst
+        async with AsyncExitStack() as stack:
+            found = await self._elsewhere(stack, descriptor, headers, urls)
+            server = self._servers[-1]
+            name = found.url.host
+            pieces = exactly(found, server, descriptor, offset, name)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+
+    async def _elsewhere(
+        self,
+        stack: AsyncExitStack,
+        descriptor: Descriptor,
+        headers: dict[str, str],
+        urls: Sequence[str],
+    ) -> httpx2.Response:
+        """The response, open as long as the stack, of the first address that has what
+        the registry may not serve. Raises NotFound with what became of each."""
+        server = self._servers[-1]
+        tried: list[str] = []
+        for url in urls[:MAX_URLS]:
+            if not is_address(url):
+                tried.append(f'"{url[:100]}" is no http address without a login')
+                continue
+            asked = Asked("GET", url, headers=headers, by="url of a layer")
+            try:
+                response = await stack.enter_async_context(
+                    server.request(asked, last=url == urls[-1])
+                )
+            except (PluggdError, httpx2.InvalidURL) as error:
+                tried.append(str(error))
+                continue
+            if response.status_code in (200, 206):
+                return response
+            tried.append(await said(response, httpx2.URL(url).host))
+        raise NotFound(
+            f"blob {descriptor.digest}: {server.host.name} does not have it, and it does "
+            f"not come from the urls in its manifest ({'; '.join(tried)}): not found"
+        )
 
     # --- uploads
 

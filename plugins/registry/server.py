@@ -41,14 +41,15 @@ class Unreachable(Unavailable):
 
 @dataclass(frozen=True)
 class Asked:
-    """A request. path: below `/v2`, or a whole address of the same server. body: a
-    function gives the body anew for each attempt."""
+    """A request. path: below `/v2`, or a whole address. body: a function gives the body
+    anew for each attempt. by: what names an address of another server, for errors."""
 
     method: str
     path: str
     scopes: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Body = None
+    by: str = "redirect"
 
 
 class Server:
@@ -189,7 +190,7 @@ class Server:
         if "://" not in address:
             address = self.host.url + address
         own = _origin(httpx2.URL(self.host.url))
-        url = httpx2.URL(address)
+        url = first = httpx2.URL(address)
         for _ in range(MAX_REDIRECTS):
             at_home = _origin(url) == own
             headers = dict(asked.headers)
@@ -201,7 +202,7 @@ class Server:
                 await check_leads(
                     (self.host.scheme, self.host.hostname),
                     (url.scheme, url.host),
-                    "redirect",
+                    asked.by if url == first else "redirect",
                     self._look,
                     self._config.trusted_hosts,
                 )
@@ -213,10 +214,10 @@ class Server:
             self.totals.requests += 1
             response = await sender.send(request, stream=True)
             if response.status_code == 401 and not at_home:
-                # Not a question to us: whoever redirected gave a wrong address.
+                # Not a question to us: whoever sent us there gave a wrong address.
                 await response.aclose()
                 raise Unauthenticated(
-                    f"{self.host.name} redirects to {url.host}, which refuses: "
+                    f"{self.host.name} sends to {url.host}, which refuses: "
                     "unauthenticated"
                 )
             location = response.headers.get("location")

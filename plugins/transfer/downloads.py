@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 
 import trio
 
@@ -32,6 +33,8 @@ from .tasks import together
 
 Report = Callable[[str, int, int], None]
 """Told of what happens: event, progress, total."""
+Blob = Callable[[Descriptor, int], AsyncGenerator[bytes]]
+"""`Remote.blob`, which knows where else to look."""
 
 
 class _Shared(Struct):
@@ -62,14 +65,16 @@ class Downloads:
         ref: str,
         report: Report,
         labels: Mapping[str, str] = {},
+        urls: Sequence[str] = (),
     ) -> int:
         """Have the blob in this namespace, on the lease of the call; bytes fetched.
 
-        labels: set on it in any case. Raises what the remote raises, and DataLoss when
-        what came has another digest; of that nothing is kept.
+        labels: set on it in any case. urls: see `Remote.blob`. Raises what the remote
+        raises, and DataLoss when what came has another digest; of that nothing is kept.
         """
+        blob = partial(remote.blob, urls=urls) if urls else remote.blob
         async with self._turn(descriptor.digest, report) as shared:
-            return await self._get(remote, descriptor, ref, shared, labels)
+            return await self._get(remote, blob, descriptor, ref, shared, labels)
 
     @asynccontextmanager
     async def _turn(self, digest: str, report: Report) -> AsyncGenerator[_Shared]:
@@ -87,6 +92,7 @@ class Downloads:
     async def _get(
         self,
         remote: Remote,
+        blob: Blob,
         descriptor: Descriptor,
         ref: str,
         shared: _Shared,
@@ -107,7 +113,7 @@ class Downloads:
                 if offset < size:
                     shared.report("waiting", offset, size)
                     async with self._limit:
-                        await self._fetch(remote, descriptor, ref, offset, shared)
+                        await self._fetch(blob, descriptor, ref, offset, shared)
                 await self._content.write(
                     ref=ref,
                     action="commit",
@@ -149,7 +155,7 @@ class Downloads:
 
     async def _fetch(
         self,
-        remote: Remote,
+        blob: Blob,
         descriptor: Descriptor,
         ref: str,
         offset: int,
@@ -162,7 +168,7 @@ class Downloads:
         failed: list[Exception] = []
 
         async def read() -> None:
-            async with send, aclosing(remote.blob(descriptor, offset)) as pieces:
+            async with send, aclosing(blob(descriptor, offset)) as pieces:
                 try:
                     async for piece in pieces:
                         await send.send(piece)

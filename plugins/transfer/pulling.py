@@ -86,6 +86,7 @@ class Puller:
         self._seen: set[str] = set()
         self._ready: dict[str, trio.Event] = {}
         self._manifests: dict[str, bytes] = {}
+        self._urls: dict[str, list[str]] = {}
         self._refs: list[str] = []
         self._size = 0
         self._downloaded = 0
@@ -178,6 +179,7 @@ class Puller:
                     f"manifest {target.digest}: {part.digest} has 0 bytes: invalid "
                     "argument"
                 )
+        self._urls |= {one.descriptor.digest: one.urls for one in children if one.urls}
         found = oci.read_manifest(data, target.media_type, target.digest)
         config = None if found.config is None else parts.pop(0)
         return _Manifest(target, config, tuple(parts), unpack)
@@ -257,7 +259,11 @@ class Puller:
         self._refs.append(ref)
         # Not in one statement: it would add to what was there before the wait.
         fetched = await self._downloads.get(
-            remote, descriptor, ref, partial(self._report, ref)
+            remote,
+            descriptor,
+            ref,
+            partial(self._report, ref),
+            urls=self._urls.get(descriptor.digest, ()),
         )
         self._downloaded += fetched
         self._size += descriptor.size

@@ -95,6 +95,8 @@ class Pushing:
                 await self._collect(descriptor, source, labels)
                 continue
             if oci.is_non_distributable(descriptor.media_type):
+                size = descriptor.size
+                self._reporter.set("skipped", f"layer-{descriptor.digest}", size, size)
                 continue
             found = await self._info(descriptor, source)
             self._blobs[descriptor.digest] = (

@@ -567,6 +567,19 @@ def test_where_tasks_are_disabled_a_record_goes_by_force(ctl: Ctl) -> None:
         ok(ctl("-a", str(address), "containers", "rm", "--force", "c1"))
 
 
+def test_disabling_what_others_need_is_done_as_asked(ctl: Ctl) -> None:
+    metadata = "pluggd.metadata.v1.lmdb"
+    with daemon_with("") as address:
+        at = ("-a", str(address), "plugins")
+        lines = ok(ctl(*at, "disable", metadata)).lines
+        assert lines[-1].startswith(f"{metadata}: stop: disabled (")
+        assert any("images" in line and ": blocked (" in line for line in lines)
+        # To start what still cannot be is not, though it is no worse off for it.
+        done = ctl(*at, "restart", "pluggd.images.v1.store")
+        assert (done.code, "blocked" in done.out) == (1, True)
+        assert "blocked" not in ok(ctl(*at, "enable", metadata)).out
+
+
 def test_past_events_are_shown_and_filtered(ctl: Ctl, space: str) -> None:
     ok(ctl("containers", "create", "c1"))
     ok(ctl("containers", "rm", "c1"))

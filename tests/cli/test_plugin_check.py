@@ -267,3 +267,73 @@ def test_the_rules_of_its_kind_are_run(
     said = capfd.readouterr().out
     assert "namespaces.v1.create: not implemented" in said
     assert "test_a_name_is_taken_once" in said
+
+
+PICKY = """
+from contextlib import asynccontextmanager
+from pluggd.model.record import Record
+from pluggd.plugin import Registration, Skip, hookimpl
+from pluggd.services.gc import GC
+from pluggd.services.metadata import METADATA
+from pluggd.testing.bundled import bundled
+
+class Config(Record, frozen=True):
+    shelf: str = ""
+
+@asynccontextmanager
+async def start(ctx):
+    if not ctx.config.shelf:
+        raise Skip("set the option shelf")
+    async with bundled(GC, {METADATA: ctx.get(METADATA)}) as gc:
+        yield gc
+
+@hookimpl
+def pluggd_register():
+    return Registration(provides=GC, id="picky", start=start, config=Config,
+                        requires=(METADATA,))
+"""
+
+
+def test_a_plugin_that_does_not_start_says_so_once(tmp_path: Path) -> None:
+    file = tmp_path / "picky.py"
+    file.write_text(PICKY)
+    result = check(file, "--conformance")
+    assert result.exit_code == 1
+    assert result.output.count("set the option shelf") == 1
+    assert '--config FILE gives it those of [plugins."pluggd.gc.v1.picky"]' in (
+        result.output
+    )
+
+
+@pytest.mark.slow
+def test_the_rules_are_run_with_options_from_a_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file, config = tmp_path / "picky.py", tmp_path / "config.toml"
+    file.write_text(PICKY)
+    config.write_text('[plugins."pluggd.gc.v1.picky"]\nshelf = "left"\n')
+    result = check(file, "--conformance", "--config", config)
+    assert result.exit_code == 0, result.output
+    assert " passed" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[plugins."pluggd.gc.v1.picky"]\nshelv = "x"',
+            'config.toml:2: plugins."pluggd.gc.v1.picky".shelv: unknown key, did you'
+            ' mean "shelf"?',
+        ),
+        ('[log]\nlevel = "info"', 'has no [plugins."pluggd.gc.v1.picky"]'),
+    ],
+)
+def test_a_file_of_options_that_is_wrong_is_told(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    file, config = tmp_path / "picky.py", tmp_path / "config.toml"
+    file.write_text(PICKY)
+    config.write_text(text)
+    result = check(file, "--conformance", "--config", config)
+    assert result.exit_code == 1
+    assert said in result.output

@@ -21,6 +21,7 @@ from pluggd.core.toml_text import default_text, dump_text
 from pluggd.errors import InvalidArgument
 from pluggd.model.record import Record, replace
 from pluggd.plugin import Context, Registration
+from pluggd.services.images import IMAGES
 from pluggd.services.kind import Kind
 
 
@@ -225,6 +226,41 @@ def test_it_is_a_warning_when_a_module_could_not_be_loaded(tmp_path: Path) -> No
     configuration = read(tmp_path, text, [*FOUND, broken])
     (warning,) = configuration.warnings
     assert "it may be one of broken" in warning
+
+
+RULES = """[rpc.access]
+[[rpc.access.rules]]
+effect = "deny"
+methods = [%s]"""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "guess"),
+    [
+        ("image.v1.*", "images.v1.*"),
+        ("images", "images.v1.*"),
+        ("*.lst", "*.list"),
+        ("images.v1.liste", "images.v1.list"),
+        ("zebra.v9.stripes", ""),
+    ],
+)
+def test_a_pattern_that_matches_no_method_is_a_warning(
+    tmp_path: Path, pattern: str, guess: str
+) -> None:
+    served: Registration[Any, Any] = Registration(provides=IMAGES, id="x", start=start)
+    found = [*FOUND, Found("images", "/plugins/images", "test", served)]
+    matching = '"*", "images.*", "images.v1.list", "rpc.v1.hello"'
+    assert not read(tmp_path, RULES % matching, found).warnings
+    text = RULES % f'{matching}, "{pattern}"'
+    (warning,) = read(tmp_path, text, found).warnings
+    assert warning == (
+        f"{tmp_path}/config.toml:4: rpc.access.rules.0.methods: "
+        f'"{pattern}" matches no method of a plugin that is here'
+        + (f', did you mean "{guess}"?' if guess else "")
+    )
+    broken = Found("broken", "/p/broken", "test", failure=Failure("ValueError: no"))
+    (warning,) = read(tmp_path, text, [*found, broken]).warnings
+    assert warning.endswith("(it may be one of broken, not loaded)")
 
 
 def test_disabled_and_required_at_once_is_told(tmp_path: Path) -> None:

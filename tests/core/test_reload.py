@@ -263,6 +263,23 @@ async def test_plugins_come_change_and_go_with_their_files(tmp_path: Path) -> No
         assert "hello" not in str([one.uri for one in daemon.daemon.plugins()])
 
 
+async def test_a_rule_may_come_before_what_it_is_for(tmp_path: Path) -> None:
+    """It is a warning until the plugin is there, and holds from the first call on."""
+    directory = tmp_path / "plugins.d"
+    directory.mkdir()
+    text = (
+        'plugin_dirs = ["plugins.d"]\n[[rpc.access.rules]]\n'
+        'methods = ["hello.*"]\neffect = "deny"\n'
+    )
+    async with running(tmp_path, text) as (_, _, client):
+        change = await client.management.reload(dry_run=True)
+        assert '"hello.*" matches no method' in "\n".join(change.warnings)
+        (directory / "hello.py").write_text(PLUGIN)
+        assert "matches no method" not in str(await client.management.reload())
+        with pytest.raises(PermissionDenied):
+            await _hello(client)
+
+
 class Answer(Record, frozen=True):
     text: str = ""
 

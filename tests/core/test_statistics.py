@@ -13,6 +13,7 @@ import trio
 
 from pluggd.core.statistics import BOUNDS, MethodStatistics
 from pluggd.model.figures import LATENCY
+from pluggd.wire.encoder import encode_notification
 from tests.core.server_kit import Form, Running, running
 
 URI = "pluggd.toy.v1.test"
@@ -104,6 +105,28 @@ async def test_a_call_that_waits_is_in_flight_until_it_ends(server: Running) -> 
     client.close()
     await server.settled()
     assert (counters.in_flight, counters.calls) == (0, 1)
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+async def test_the_end_of_what_waits_is_no_error(server: Running, end: str) -> None:
+    """`ticks` waits for what may never come, `sleep` does not."""
+    client = await server.connect()
+    ticks = client.request("toy.v1.ticks", {"count": 1000})
+    sleep = client.request("toy.v1.sleep", {"seconds": 1000})
+    await client.send(ticks + sleep)
+    await client.result("toy.v1.get", name="p")
+    if end == "cancel":
+        for msgid in (0, 1):
+            await client.send(encode_notification("$/cancel", [msgid]))
+            assert str((await client.response()).error).startswith("canceled: ")
+    client.close()
+    await server.settled()
+    assert counted(server, "toy.v1.ticks").calls == 1
+    assert not counted(server, "toy.v1.ticks").errors
+    sleep_errors = counted(server, "toy.v1.sleep").errors
+    if end == "cancel":  # the plain server ends the tasks of who is gone as they are
+        assert sleep_errors == {"canceled": 1}
+    assert server.dispatcher.statistics.errors == sleep_errors
 
 
 async def test_a_stream_is_counted_as_long_as_it_is_open(server: Running) -> None:

@@ -13,11 +13,14 @@ import random
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 from pluggd.testing.images import small_layout
@@ -384,6 +387,40 @@ def test_a_broken_database_is_told_and_left_as_it_is(
         assert str(file) in refusal.text
     assert daemon.stop() == 0
     assert file.read_bytes() == broken
+
+
+def test_a_database_of_a_newer_program_is_told_with_the_way_out(
+    daemon: DaemonProcess,
+) -> None:
+    daemon.stop()
+    directory = next(daemon.root.rglob("data.mdb")).parent
+    with (
+        lmdb.open(str(directory), max_dbs=64, lib_version=0) as file,
+        file.begin(write=True) as txn,
+    ):
+        txn.put(b"version", b"9", db=file.open_db(b"schema", txn=txn))
+    daemon.start()
+    uri = "pluggd.metadata.v1.lmdb"
+    lines = pluggctl(daemon, "plugins", "info", uri)
+    (reason,) = (line for line in lines if line.startswith("Reason:"))
+    assert f"{directory}/data.mdb has version 9" in reason
+    (way_out,) = (line for line in lines if line.startswith("Way out:"))
+    assert way_out.endswith(f"then `pluggctl plugins restart {uri}`")
+    health = {line.split()[0]: line for line in pluggctl(daemon, "health")}
+    # Each line says what is in the way, and not once more what it is about.
+    _, status, said = health["leases.v1"].split(None, 2)
+    assert status == "not_serving"
+    assert said.startswith("because pluggd.leases.v1.manager: blocked, because")
+    assert not said.endswith("unavailable")
+
+
+def pluggctl(daemon: DaemonProcess, *arguments: str) -> list[str]:
+    """The lines that it prints."""
+    command = [sys.executable, "-m", "pluggd.cli.pluggctl", "-a", str(daemon.address)]
+    done = subprocess.run(
+        [*command, *arguments], stdout=subprocess.PIPE, text=True, check=False
+    )
+    return done.stdout.splitlines()
 
 
 # --- limits

@@ -47,14 +47,17 @@ async def daemon(tmp_path: Path) -> AsyncGenerator[RunningDaemon]:
 
 # --- Neovim
 
+needs_neovim = pytest.mark.skipif(
+    shutil.which("nvim") is None, reason="nvim is not installed (Debian: neovim)"
+)
+
 
 async def neovim(
     daemon: RunningDaemon, directory: Path, *calls: list[Any]
 ) -> list[dict[str, Any]]:
     """What Neovim shows for these calls, and at the end for one with an empty table."""
     program = shutil.which("nvim")
-    if program is None:
-        pytest.skip("nvim is not installed (Debian: neovim)")
+    assert program is not None
     file = directory / "calls"
     file.write_text("".join(json.dumps(call) + "\n" for call in calls))
     with trio.fail_after(60):
@@ -78,6 +81,7 @@ async def neovim(
     return [json.loads(line) for line in lines]
 
 
+@needs_neovim
 async def test_neovim_lists_images_and_polls_events(
     daemon: RunningDaemon, tmp_path: Path
 ) -> None:
@@ -99,6 +103,7 @@ async def test_neovim_lists_images_and_polls_events(
     assert later["result"]["next"] >= 1
 
 
+@needs_neovim
 async def test_neovim_shows_what_is_wrong(
     daemon: RunningDaemon, tmp_path: Path
 ) -> None:
@@ -121,6 +126,7 @@ async def test_neovim_shows_what_is_wrong(
     assert 'not_found: image "nope": not found' in texts[4]
 
 
+@needs_neovim
 async def test_neovim_waits_for_an_event_that_somebody_else_causes(
     daemon: RunningDaemon, tmp_path: Path
 ) -> None:

@@ -252,10 +252,14 @@ async def test_the_example_in_python(tmp_path: Path, address: Path) -> None:
             await _greeted(tmp_path, address)
 
 
+@pytest.mark.skipif(
+    shutil.which("node") is None or shutil.which("npm") is None,
+    reason="node or npm is not installed (Debian: nodejs, npm)",
+)
 async def test_the_example_in_javascript(tmp_path: Path, address: Path) -> None:
     node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node or npm is not installed (Debian: nodejs, npm)")
+    assert node is not None
+    assert npm is not None
     with trio.fail_after(120):
         package = "@msgpack/msgpack@3.1.3"
         why = "it does not answer"

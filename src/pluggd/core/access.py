@@ -8,7 +8,7 @@ who is connected may do. Without rules everybody who can connect may do everythi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -75,6 +75,27 @@ def check_access(
             raise _denied(f'rule "{rule.name or number}"', peer, namespace, method)
     if config.default == "deny":
         raise _denied('default = "deny"', peer, namespace, method)
+
+
+def unmatched(
+    config: AccessConfig, methods: Collection[str]
+) -> Iterator[tuple[int, str]]:
+    """The patterns that none of these methods matches, each with the index of its rule:
+    what they are to allow stays denied, and what they are to deny allowed."""
+    for index, rule in enumerate(config.rules):
+        for pattern in rule.methods:
+            if not any(fnmatchcase(method, pattern) for method in methods):
+                yield index, pattern
+
+
+def likely_for(pattern: str, methods: Collection[str]) -> list[str]:
+    """What it may have been meant to be: the service of that name, or else a method, a
+    service, a name in all of them."""
+    split = [method.rpartition(".") for method in methods]
+    services = {f"{service}.*": service.partition(".")[0] for service, _, _ in split}
+    named = [service for service, word in services.items() if word == pattern]
+    names = {f"*.{name}" for _, _, name in split}
+    return named or [*methods, *services, *sorted(names)]
 
 
 def _matches(rule: AccessRule, peer: Peer | None, namespace: str, method: str) -> bool:

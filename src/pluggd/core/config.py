@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pluggd import paths
+from pluggd.core.access import likely_for, unmatched
 from pluggd.core.choosing import undecided
 from pluggd.core.config_files import ConfigError, Key, Sources
 from pluggd.core.discovery import Found
@@ -24,6 +25,8 @@ from pluggd.core.settings import Settings, short_kind
 from pluggd.errors import InvalidArgument
 from pluggd.model.api import judge
 from pluggd.model.record import Record, convert
+from pluggd.services.hello import RPC
+from pluggd.services.schema import is_served, served_names, wire_name
 from pluggd.struct import Struct, field
 from pluggd.wire.limits import NATIVE_DEPTH
 
@@ -102,12 +105,12 @@ def configure(
             records[uri] = record
     warnings: list[str] = []
     if nameless:
-        modules = ", ".join(sorted(nameless))
-        warnings = [
-            f"{text} (it may be one of {modules}, not loaded)" for text in unknown
-        ]
+        warnings = [f"{text}{_perhaps(nameless)}" for text in unknown]
     else:
         problems += unknown
+    idle = _idle_patterns(settings, sources, known)
+    # A pattern may also be for a plugin that is still to come: no mistake for sure.
+    warnings += [f"{text}{_perhaps(nameless)}" for text in idle]
     warnings += _deprecated(known.values())
     if problems:
         raise ConfigError(problems)
@@ -130,6 +133,39 @@ def configure(
     registrations = [one.registration for one in known.values() if one.registration]
     warnings += undecided(registrations, configuration, settings.disabled_plugins)
     return configuration
+
+
+def _perhaps(nameless: Iterable[str]) -> str:
+    modules = ", ".join(sorted(nameless))
+    return f" (it may be one of {modules}, not loaded)" if modules else ""
+
+
+def _idle_patterns(
+    settings: Settings, sources: Sources, known: Mapping[str, Found]
+) -> list[str]:
+    """What of the access rules matches no method, of plugins that are off either."""
+    access = settings.rpc.access
+    if not any(rule.methods for rule in access.rules):
+        return []
+    kinds = [
+        RPC,
+        *(one.registration.provides for one in known.values() if one.registration),
+    ]
+    methods = {
+        f"{kind.service}.{wire_name(name)}": None
+        for kind in kinds
+        if is_served(kind)
+        for name in served_names(kind)
+    }
+    return [
+        _problem(
+            sources,
+            ("rpc", "access", "rules", str(index), "methods"),
+            f'"{pattern}" matches no method of a plugin that is here'
+            + did_you_mean(pattern, likely_for(pattern, methods)),
+        )
+        for index, pattern in unmatched(access, methods)
+    ]
 
 
 def _deprecated(found: Iterable[Found]) -> list[str]:

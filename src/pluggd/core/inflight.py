@@ -24,6 +24,7 @@ from pluggd.core.outbox import close_all
 from pluggd.core.statistics import BOUNDS
 from pluggd.deferred import Deferred
 from pluggd.errors import (
+    Canceled,
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
@@ -289,8 +290,10 @@ class InFlight:
 
     def refuse(self, call: ActiveCall | DeferredCall, error: PluggdError) -> None:
         """Answer with an error."""
-        self._statistics.errors[error.code] += 1
-        call.method.statistics.errors[error.code] += 1
+        # Who had enough of what may never end has met no error.
+        if not (call.method.schema.waits and isinstance(error, Canceled)):
+            self._statistics.errors[error.code] += 1
+            call.method.statistics.errors[error.code] += 1
         log.debug("%s: %s", call.method.name, error)
         self.answer(call, self._owner.error(call.msgid, error))
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import trio
@@ -82,7 +81,7 @@ class EventReader:
             raise InvalidArgument(
                 f"limit must not be negative, got {limit}: invalid argument"
             )
-        if wait < 0 or math.isnan(wait):
+        if not 0 <= wait <= LONGEST_WAIT:  # NaN is no number of seconds either
             raise InvalidArgument(
                 f"wait must be a number of seconds from 0 to {LONGEST_WAIT:g}, "
                 f"got {wait}: invalid argument"
@@ -90,7 +89,7 @@ class EventReader:
         filter_ = parse_filters(filters)
         cursor = self._exchange.start(since)
         most = min(limit or MOST_POLLED, MOST_POLLED)
-        deadline = trio.current_time() + min(wait, LONGEST_WAIT)
+        deadline = trio.current_time() + wait
         while True:
             page = await self._page(filter_, cursor, most)
             late = trio.current_time() >= deadline

@@ -11,6 +11,7 @@ a program that does not know a form can only harm it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pluggd.errors import DataLoss, FailedPrecondition
 from pluggd.objects.kv import KV
@@ -28,24 +29,25 @@ FIRST = 1
 
 
 def apply_schema(
-    kv: KV, *, fresh: bool, migrations: Sequence[Migration] = MIGRATIONS
+    kv: KV, file: Path, *, fresh: bool, migrations: Sequence[Migration] = MIGRATIONS
 ) -> int:
     """Bring the tables to the present version, in the given transaction.
 
-    fresh: the file holds nothing yet. Returns how many migrations ran. Raises
-    FailedPrecondition for a file of a newer program or of another one.
+    file: where they are, for a refusal. fresh: it holds nothing yet. Returns how many
+    migrations ran. Raises FailedPrecondition for a file of a newer program or of
+    another one.
     """
     present = FIRST + len(migrations)
     stored = kv.get(SCHEMA_TABLE, _VERSION)
     if stored is None:
         if not fresh:
-            raise foreign()
+            raise foreign(file)
         _write(kv, present)
         return 0
-    version = _read(stored)
+    version = _read(stored, file)
     if version > present:
         raise FailedPrecondition(
-            f"metadata: the stored schema has version {version}, this program knows "
+            f"metadata: the schema in {file} has version {version}, this program knows "
             f"up to {present}: use the newer program, or restore an older backup"
         )
     due = migrations[version - FIRST :]
@@ -56,21 +58,29 @@ def apply_schema(
     return len(due)
 
 
-def foreign(what: str = "") -> FailedPrecondition:
-    """what: the file, as `the LMDB file`."""
+def migrated(count: int, migrations: Sequence[Migration] = MIGRATIONS) -> str:
+    """What the log says after so many migrations."""
+    present = FIRST + len(migrations)
+    return f"migrated the metadata from schema version {present - count} to {present}"
+
+
+def foreign(file: Path) -> FailedPrecondition:
     return FailedPrecondition(
-        f"metadata: {what or 'the file'} belongs to another program (it has tables, but no "
+        f"metadata: {file} belongs to another program (it has tables, but no "
         "schema version): choose another directory"
     )
 
 
-def _read(stored: bytes) -> int:
+def _read(stored: bytes, file: Path) -> int:
     try:
         version = int(stored)
     except ValueError:
         version = 0
     if version < FIRST:
-        raise DataLoss(f"metadata: the stored schema version is {stored!r}: damaged")
+        raise DataLoss(
+            f"metadata: the schema version in {file} is {stored!r}, which is no number "
+            f"from {FIRST}: restore a backup"
+        )
     return version
 
 

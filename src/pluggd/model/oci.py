@@ -79,10 +79,14 @@ class JsonConfig(Record, frozen=True):
 
 
 class Child(Record, frozen=True):
-    """What a manifest refers to, and for which platform (index entries that say so)."""
+    """What a manifest refers to, and for which platform (index entries that say so).
+
+    urls: where it is beside the registry, as layers say that a registry may not serve.
+    """
 
     descriptor: Descriptor
     platform: Platform | None = None
+    urls: list[str] = []
 
 
 def is_index(media_type: str) -> bool:
@@ -205,4 +209,5 @@ def _child(found: JsonDescriptor) -> Child:
             variant=platform.variant,
             os_version=platform.os_version,
         ),
+        urls=found.urls or [],
     )

@@ -91,8 +91,9 @@ class Events(Protocol):
     ) -> EventPage:
         """One page of what `subscribe` would send, for clients without streams.
 
-        wait: seconds to wait when there is nothing yet (at most 60). limit: at most
-        so many events; 0 for the daemon's bound. Errors as in subscribe.
+        wait: seconds to wait when there is nothing yet, from 0 to 60; InvalidArgument
+        for others. limit: at most so many events; 0 for the daemon's bound, which is
+        also what a greater one gets. Errors as in subscribe.
         """
         ...
 

@@ -67,12 +67,15 @@ class Remote(Protocol):
         descriptor says. Raises NotFound, ResourceExhausted."""
         ...
 
-    def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncGenerator[bytes]:
+    def blob(
+        self, descriptor: Descriptor, offset: int = 0, *, urls: Sequence[str] = ()
+    ) -> AsyncGenerator[bytes]:
         """The bytes from `offset` to the end, exactly so many as the descriptor says,
         in pieces of about a mebibyte; to be closed when not taken to the end.
 
-        Goes on after a broken connection. The digest is for the caller to check.
-        Raises NotFound.
+        urls: where it is as well, by its manifest; asked without credentials, and only
+        when the registry does not have it. Goes on after a broken connection. The
+        digest is for the caller to check. Raises NotFound.
         """
         ...
 

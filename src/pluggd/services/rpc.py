@@ -126,7 +126,8 @@ def rpc(
     namespaced: the call needs a namespace; without one it is refused with
         `failed_precondition: namespace is required` before the method runs.
     waits: the method waits for what may never come, so a daemon that stops ends it at
-        once, with `unavailable`, and does not give it the time that other calls get.
+        once, with `unavailable`, and does not give it the time that other calls get. A
+        caller that ends it is not counted as an error.
     """
 
     def mark(function: F) -> F:

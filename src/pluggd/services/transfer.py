@@ -21,7 +21,8 @@ class Progress(Record, frozen=True):
     `resolving`, `resolved` and `saved`; a blob, whose name is its kind and digest
     (`layer-sha256:...`), is `waiting`, `downloading`, then `done` or, when no byte of it
     was needed, `exists`, and then `extracting` and `extracted`. Of a push, a blob is
-    `waiting`, `uploading`, then `done` or `exists`.
+    `waiting`, `uploading`, then `done` or `exists`; or `skipped`, of a layer whose type
+    says that registries may not serve it.
     """
 
     event: str = ""

@@ -9,8 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import trio
+
+from pluggd.core.config import check, settings_of
+from pluggd.core.config_files import ConfigError, load
 from pluggd.core.discovery import directory_sources, examine
+from pluggd.core.failure import failure_of
 from pluggd.errors import FailedPrecondition, NotFound
+from pluggd.model.record import Record
 from pluggd.plugin import Registration
 from pluggd.services.containers import CONTAINERS
 from pluggd.services.content import CONTENT
@@ -30,6 +36,8 @@ from pluggd.testing.memory import memory_metadata
 from pluggd.testing.one_plugin import started
 
 BUNDLED: tuple[Kind[Any], ...] = (GC, EVENTS, NAMESPACES, LEASES, IMAGES, CONTAINERS)
+LONGEST_START = 60.0
+"""Seconds, more than a daemon would give it."""
 GIVEN: dict[str, Kind[Any]] = {"metadata": METADATA, "content": CONTENT}
 
 
@@ -46,16 +54,48 @@ def registration_at(path: Path, uri: str) -> Registration[Any, Any]:
     raise NotFound(f"plugin {uri} in {path}: not found")
 
 
+def options_of(registration: Registration[Any, Any], config: str) -> Record:
+    """Those of the config file that has this path, or the defaults when it is "".
+
+    Raises ConfigError with file and line.
+    """
+    if not config:
+        defaults: Record = registration.config()
+        return defaults
+    sources = load(Path(config))
+    section = settings_of(sources).plugins.get(registration.uri, {})
+    key = ("plugins", registration.uri)
+    problems: list[str] = []
+    record: Record | None = check(registration.config, section, key, sources, problems)
+    if record is None:
+        raise ConfigError(problems)
+    return record
+
+
+async def why_not(path: str, uri: str, root: Path, config: str = "") -> str:
+    """Why the plugin does not start as it would for a rule, or ""."""
+    try:
+        with trio.fail_after(LONGEST_START):
+            async with provider(path, uri, {}, root, config):
+                return ""
+    except trio.TooSlowError:
+        return f"start did not return within {LONGEST_START:g} s"
+    except Exception as error:  # noqa: BLE001 - whatever an author's start may raise
+        return failure_of(error).reason
+
+
 @asynccontextmanager
 async def provider(
-    path: str, uri: str, given: Mapping[str, Any], root: Path
+    path: str, uri: str, given: Mapping[str, Any], root: Path, config: str = ""
 ) -> AsyncGenerator[Any]:
-    """What the plugin yields, with its default options, over providers in memory.
+    """What the plugin yields, over providers in memory.
 
-    given: what exists already, by the word of its kind. Raises NotFound (the plugin),
-    FailedPrecondition (it requires what nobody has in memory).
+    given: what exists already, by the word of its kind. config: a config file with its
+    options; "" for its defaults. Raises NotFound (the plugin), FailedPrecondition (it
+    requires what nobody has in memory), ConfigError (the file).
     """
     registration = registration_at(Path(path), uri)
+    options = options_of(registration, config)
     kinds = {GIVEN[word]: service for word, service in given.items()}
     needed = {*registration.requires, *registration.wants}
     async with AsyncExitStack() as stack:
@@ -69,7 +109,7 @@ async def provider(
                 )
         directory = root / "root"
         directory.mkdir()
-        running = started(registration, kinds, registration.config(), directory)
+        running = started(registration, kinds, options, directory)
         service, _ = await stack.enter_async_context(running)
         yield service
 

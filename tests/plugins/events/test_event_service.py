@@ -168,10 +168,12 @@ async def test_a_poll_waits_as_long_as_it_is_told(autojump_clock: MockClock) -> 
         assert exchange.waiting == 0
 
 
-async def test_a_poll_waits_at_most_a_minute(autojump_clock: MockClock) -> None:
+async def test_a_poll_waits_as_long_as_it_was_asked_to(
+    autojump_clock: MockClock,
+) -> None:
     async with memory_metadata() as metadata, delivery(metadata) as (stand, _, _):
         began = trio.current_time()
-        await stand.events.poll(wait=10_000)
+        await stand.events.poll(wait=60)
         assert trio.current_time() - began == 60
 
 

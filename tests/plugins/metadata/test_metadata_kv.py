@@ -114,7 +114,9 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path), map_size=MAP, max_dbs=2, lib_version=0) as other:
         other.open_db(b"theirs")
     environment = Environment(tmp_path, MAP)
-    with pytest.raises(FailedPrecondition, match="another program"):
+    with pytest.raises(
+        FailedPrecondition, match=r"data\.mdb belongs to another program"
+    ):
         environment.prepare(["t"])
     environment.close()
     with lmdb.open(str(tmp_path), map_size=MAP, max_dbs=2, lib_version=0) as other:
@@ -129,7 +131,7 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     newer.prepare([], [nothing, nothing])
     newer.close()
     older = Environment(tmp_path, MAP)
-    with pytest.raises(FailedPrecondition, match=r"version 3, .*up to 2"):
+    with pytest.raises(FailedPrecondition, match=r"data\.mdb has version 3, .*up to 2"):
         older.prepare([], [nothing])
     older.close()
 

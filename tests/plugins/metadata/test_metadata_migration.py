@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from pluggd.errors import FailedPrecondition
-from pluggd.metastore.schema import SCHEMA_TABLE
+from pluggd.metastore.schema import SCHEMA_TABLE, migrated
 from pluggd.objects.tables import GRAPH, TABLES
 from pluggd.services.metadata import FOREVER, Edge, Node, ResourceType, Transaction
 from plugins.metadata.environment import Environment
@@ -118,6 +118,7 @@ async def test_version_1_means_afterwards_what_it_meant(
     if not migrations:
         async with opened(path, 1):
             pass
+    assert migrated(1).endswith("from schema version 1 to 2")
     async with opened(path, migrations) as store:
         everything = await store.view(lambda view: list(view.nodes("", "n")))
         assert everything == [BLOB, CHILD, IMAGE, LEASE]

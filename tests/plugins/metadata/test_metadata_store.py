@@ -530,7 +530,9 @@ async def test_a_newer_schema_stops_the_start(tmp_path: Path) -> None:
     newer.prepare(TABLES, [*MIGRATIONS, lambda _: None])
     newer.close()
     with pytest.RaisesGroup(
-        pytest.RaisesExc(FailedPrecondition, match="version 3.*up to 2")
+        pytest.RaisesExc(
+            FailedPrecondition, match=r"meta/data\.mdb has version 3.*up to 2"
+        )
     ):
         async with hosted(tmp_path):
             pass

@@ -208,7 +208,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
         other.execute("CREATE TABLE theirs (a)")
         other.commit()
     before = (tmp_path / DATA).read_bytes()
-    with pytest.raises(FailedPrecondition, match="SQLite file belongs to another"):
+    with pytest.raises(FailedPrecondition, match=r"metadata\.db belongs to another"):
         Database(tmp_path)
     assert (tmp_path / DATA).read_bytes() == before
 
@@ -234,7 +234,9 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     newer.prepare([], [*MIGRATIONS, lambda _: None])
     newer.close()
     older = Database(tmp_path)
-    with pytest.raises(FailedPrecondition, match=r"version 3, .*up to 2"):
+    with pytest.raises(
+        FailedPrecondition, match=r"metadata\.db has version 3, .*up to 2"
+    ):
         older.prepare([])
     older.close()
 

@@ -371,6 +371,8 @@ class SmallImage:
     path: str = "library/x"
     media_type: str = "application/vnd.oci.image.manifest.v1+json"
     layer_size: int | None = None
+    layer_type: str = "application/vnd.oci.image.layer.v1.tar"
+    urls: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         config = json.dumps(
@@ -388,9 +390,10 @@ class SmallImage:
                 },
                 "layers": [
                     {
-                        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                        "mediaType": self.layer_type,
                         "digest": digest(self.layer),
                         "size": self.layer_size or len(self.layer),
+                        **({"urls": [*self.urls]} if self.urls else {}),
                     }
                 ],
             }

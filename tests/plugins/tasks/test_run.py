@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from pluggd.testing import RunningDaemon
+from tests.plugins.registry.registry_kit import Answer, Asked, SmallImage, scripted
 from tests.plugins.tasks.kit import Kit, archive
 from tests.plugins.tasks.screen import at_terminal
 
@@ -215,6 +216,36 @@ async def test_when_nobody_reads_the_output_the_process_ends(ctl: Ctl) -> None:
     await process.stdout.aclose()
     assert await process.wait() == 141
     assert (await ctl("tasks", "ls", "-q")).stdout == b""
+
+
+async def test_a_pull_that_was_interrupted_goes_on_with_the_next_run(ctl: Ctl) -> None:
+    image = SmallImage(layer=bytes(range(256)) * 4000)
+    broken, hangs = True, trio.Event()
+
+    async def answer(asked: Asked) -> Answer:
+        found = image.answer(asked)
+        if asked.target == image.layer_path and broken:
+            if "range" in asked.headers:
+                hangs.set()
+                await trio.sleep_forever()
+            found.stop = 600_000
+        return found
+
+    with trio.fail_after(120):
+        async with scripted(answer) as server:
+            args = ("run", f"{server.host}/library/x:latest", ctl.id("pulled"))
+            process = await trio.lowlevel.open_process(
+                ctl.command(*args), stderr=subprocess.DEVNULL
+            )
+            await hangs.wait()
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 130
+            assert (await ctl("gc", "run", "--wait")).returncode == 0
+            broken = False
+            # Fetched as a whole; it is no image that could run.
+            assert b"mismatched image rootfs" in (await ctl(*args)).stderr
+    layer = [one for one in server.asked if one.target == image.layer_path]
+    assert layer[-1].headers["range"] == "bytes=600000-"
 
 
 async def test_options_that_exclude_each_other(ctl: Ctl) -> None:

@@ -80,8 +80,17 @@ def new(
     metavar="NAME=REASON",
     help="With --conformance: what it cannot do and need not.",
 )
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="With --conformance: a config file with its options; default: its defaults.",
+)
 def check(
-    path: Path, beside: tuple[Path, ...], conformance: bool, lacks: tuple[str, ...]
+    path: Path,
+    beside: tuple[Path, ...],
+    conformance: bool,
+    lacks: tuple[str, ...],
+    config: Path | None,
 ) -> None:
     """Find what is wrong with the plugin at PATH, without starting it.
 
@@ -92,12 +101,14 @@ def check(
 
     if lacks and not conformance:
         raise click.UsageError("--lacks is for the rules that --conformance runs")
+    if config and not conformance:
+        raise click.UsageError("--config is for the rules that --conformance runs")
     try:
         good = check_plugins(path, beside, click.echo)
         if good and conformance:
             from pluggd.cli.author.conformance import run_conformance
 
-            good = run_conformance(path, lacks, click.echo)
+            good = run_conformance(path, lacks, config, click.echo)
     except PluggdError as error:
         raise click.ClickException(error.message) from None
     sys.exit(0 if good else 1)

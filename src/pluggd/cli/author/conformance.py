@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pluggd plugin check --conformance`: the rules of its kind on a plugin as it is.
 
-The plugin runs with its default options over providers in memory. Who needs more writes
-the few lines of a test (docs/writing-a-plugin.md, Testing).
+The plugin runs over providers in memory, with its default options or those of a config
+file. Who needs more writes the few lines of a test (docs/writing-a-plugin.md, Testing).
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import trio
+
 from pluggd.cli.author.places import sources_at
-from pluggd.core.discovery import examine
+from pluggd.core.config import settings_of
+from pluggd.core.config_files import load
+from pluggd.core.discovery import Found, examine
 from pluggd.errors import InvalidArgument
 from pluggd.testing.suites import SUITES
 
@@ -32,15 +36,18 @@ class Test({suite}):
 
     @pytest.fixture
     async def {fixture}(self, {needs}tmp_path):
-        async with provider({path!r}, {uri!r}, {given}, tmp_path) as service:
+        async with provider({path!r}, {uri!r}, {given}, tmp_path, {config!r}) as service:
             yield service
 """
 
 
-def run_conformance(path: Path, lacks: Sequence[str], say: Say) -> bool:
+def run_conformance(
+    path: Path, lacks: Sequence[str], config: Path | None, say: Say
+) -> bool:
     """Run the suite of each plugin at the path that has one; whether all rules hold.
 
-    Raises InvalidArgument for a `lacks` without a reason.
+    config: a file with options for them. Raises InvalidArgument for a `lacks` without a
+    reason, ConfigError for a file that is wrong or says nothing of them.
     """
     reasons: dict[str, str] = {}
     for text in lacks:
@@ -52,30 +59,68 @@ def run_conformance(path: Path, lacks: Sequence[str], say: Say) -> bool:
             )
         reasons[name] = reason
     good = True
-    for source in sources_at(path):
-        for one in examine(source):
-            if one.registration is None:
-                continue
-            where = SUITES.get(one.registration.provides.name)
-            if where is None:
-                say(f"{one.uri}: its kind has no rules to run")
-                continue
-            say(f"{one.uri}: {where.suite}")
-            over = [] if where.fixture == "metadata" else ["metadata"]
-            if where.fixture == "diff":
-                over.append("content")
-            text = TEST.format(
-                module=where.module,
-                suite=where.suite,
-                fixture=where.fixture,
-                lacks=reasons,
-                needs="".join(f"{name}, " for name in over),
-                given="{" + ", ".join(f"{name!r}: {name}" for name in over) + "}",
-                path=str(path.resolve()),
-                uri=one.uri,
-            )
-            good = _pytest(text) and good
+    found = [one for source in sources_at(path) for one in examine(source)]
+    file = _options_for(found, config) if config is not None else ""
+    for one in found:
+        if one.registration is None:
+            continue
+        where = SUITES.get(one.registration.provides.name)
+        if where is None:
+            say(f"{one.uri}: its kind has no rules to run")
+            continue
+        say(f"{one.uri}: {where.suite}")
+        if reason := _why_not(path, one.uri, file):
+            say(f"  wrong: {reason}")
+            good = False
+            continue
+        over = [] if where.fixture == "metadata" else ["metadata"]
+        if where.fixture == "diff":
+            over.append("content")
+        text = TEST.format(
+            module=where.module,
+            suite=where.suite,
+            fixture=where.fixture,
+            lacks=reasons,
+            needs="".join(f"{name}, " for name in over),
+            given="{" + ", ".join(f"{name!r}: {name}" for name in over) + "}",
+            path=str(path.resolve()),
+            uri=one.uri,
+            config=file,
+        )
+        good = _pytest(text) and good
     return good
+
+
+def _options_for(found: Sequence[Found], config: Path) -> str:
+    """The path of the file, for whoever needs it again; it is right for all of them."""
+    from pluggd.testing.authoring import options_of
+
+    file = str(config.resolve())
+    named = settings_of(load(config)).plugins
+    uris = [one.uri for one in found if one.registration is not None]
+    if not any(uri in named for uri in uris):
+        sections = " or ".join(f'[plugins."{uri}"]' for uri in uris)
+        raise InvalidArgument(f"{config}: has no {sections}: invalid argument")
+    for one in found:
+        if one.registration is not None:
+            options_of(one.registration, file)
+    return file
+
+
+def _why_not(path: Path, uri: str, config: str) -> str:
+    """One sentence, in place of a failure of each rule."""
+    from pluggd.testing.authoring import why_not
+
+    with tempfile.TemporaryDirectory(prefix="pluggd-check-") as directory:
+        reason = trio.run(why_not, str(path.resolve()), uri, Path(directory), config)
+    if not reason:
+        return ""
+    if config:
+        return f"with the options of {config} it does not start: {reason}"
+    return (
+        f"with its default options it does not start: {reason}; --config FILE gives it"
+        f' those of [plugins."{uri}"]'
+    )
 
 
 def _pytest(text: str) -> bool:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
 import click
 
@@ -19,8 +19,19 @@ EFFECTS = {
 BAD = ("failed", "blocked")
 
 
-def show_change(app: App, change: Fields, *, plan: bool = False) -> None:
-    """Print a `management.v1` Change; exit code 1 when a plugin is worse off for it."""
+def show_change(
+    app: App,
+    change: Fields,
+    *,
+    plan: bool = False,
+    started: str = "",
+    bad: Sequence[str] = BAD,
+) -> None:
+    """Print a `management.v1` Change; exit code 1 when a plugin is worse off for it.
+
+    started: the URI of one that was to come up, whatever it was before. bad: the
+    statuses that are worse; not those that were asked for.
+    """
     if app.json:
         json_document(change)
     else:
@@ -29,10 +40,11 @@ def show_change(app: App, change: Fields, *, plan: bool = False) -> None:
         for warning in change.get("warnings", []):
             click.echo(f"pluggctl: warning: {clean(warning)}", err=True)
     if any(
-        one.get("after") in BAD and one.get("before") not in BAD
+        one.get("after") in bad
+        and (one.get("before") not in BAD or one.get("uri") == started)
         for one in change.get("plugins", [])
     ):
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _options(options: list[Fields]) -> None:

@@ -48,9 +48,13 @@ def way_out(plugin: Fields) -> str:
     """What to do about a plugin that failed, as `introspection.v1.plugins` shows it."""
     if plugin.get("status") != "failed":
         return ""
+    again = f"`pluggctl plugins restart {plugin['uri']}`"
+    if plugin.get("origin") == "bundled" and plugin.get("took"):
+        # It is not the operator's to mend, and reads no file of the code anew.
+        return f"mend what the reason names, then {again}"
     text = "mend its file and `pluggctl config reload`"
     if plugin.get("kind") and plugin.get("took"):
-        text += f"; `pluggctl plugins restart {plugin['uri']}` tries again as it is"
+        text += f"; {again} tries again as it is"
     return text
 
 

@@ -120,7 +120,8 @@ def restart(app: App, uri: str) -> None:
 
     Also for one that failed: its next start may do better.
     """
-    show_change(app, app.call("management.v1.restart", {"uri": uri}))
+    change = app.call("management.v1.restart", {"uri": uri})
+    show_change(app, change, started=uri)
 
 
 @plugins.command()
@@ -129,9 +130,11 @@ def restart(app: App, uri: str) -> None:
 def disable(app: App, uri: str) -> None:
     """Stop a plugin until it is enabled, or the daemon is started anew.
 
-    To keep it off, put it into `disabled_plugins` of the configuration.
+    Who needs it goes on with another provider or is blocked, as asked for. To keep it
+    off, put it into `disabled_plugins` of the configuration.
     """
-    show_change(app, app.call("management.v1.disable", {"uri": uri}))
+    change = app.call("management.v1.disable", {"uri": uri})
+    show_change(app, change, bad=("failed",))
 
 
 @plugins.command()
@@ -139,7 +142,8 @@ def disable(app: App, uri: str) -> None:
 @pass_app
 def enable(app: App, uri: str) -> None:
     """Start a plugin that is disabled."""
-    show_change(app, app.call("management.v1.enable", {"uri": uri}))
+    change = app.call("management.v1.enable", {"uri": uri})
+    show_change(app, change, started=uri)
 
 
 def _is_filter(text: str) -> bool:

@@ -31,7 +31,9 @@ EVENT = 11
 SIZES = 20
 """Cells of what happens, and of how much of it is done."""
 
-_OVER = frozenset({"resolved", "done", "exists", "extracted", "saved", "pushed"})
+_OVER = frozenset(
+    {"resolved", "done", "exists", "skipped", "extracted", "saved", "pushed"}
+)
 _MOVED = frozenset({"downloading", "uploading"})
 _WAITING = frozenset({"waiting"})
 

@@ -211,7 +211,9 @@ def _snapshot(
     except NotFound:
         note(f"{clean(image)} is not here: pulling it")
         pull: Fields = {"name": image, "platforms": [platform] if platform else []}
-        _shown(app, "transfer.v1.pull", pull, lease)
+        # Not under our lease, which goes with us: a pull that did not come to its end
+        # leaves what came to the next one, and what is whole is the image's.
+        _shown(app, "transfer.v1.pull", pull)
     unpack = {**wanted, "platform": platform}
     chain = _shown(app, "unpack.v1.image", unpack, lease)
     snapshot: Fields = {"key": id, "snapshotter": chain.get("snapshotter", "")}
@@ -220,7 +222,7 @@ def _snapshot(
     return snapshot
 
 
-def _shown(app: App, method: str, arguments: Fields, lease: str) -> Fields:
+def _shown(app: App, method: str, arguments: Fields, lease: str = "") -> Fields:
     """Call what reports its progress; bars on stderr, as stdout is the container's."""
     with Progress() as bars, app.stream(method, arguments, lease=lease) as call:
         for item in call:

@@ -10,7 +10,7 @@ import sys
 import click
 
 from pluggd import __version__
-from pluggd.cli.ctl.app import App, Leaf, pass_app
+from pluggd.cli.ctl.app import App, Fields, Leaf, pass_app
 from pluggd.cli.ctl.args import SERVICES
 from pluggd.cli.ctl.output import clean, duration, json_document, note, out, table
 
@@ -60,10 +60,20 @@ def health(app: App, service: str) -> None:
     else:
         out(clean(answer.get("status", "")))
         rows = [
-            (item.get("service", ""), item.get("status", ""), item.get("reason", ""))
+            (item.get("service", ""), item.get("status", ""), _why(item))
             for item in answer.get("services", [])
         ]
         if rows:
             table(("SERVICE", "STATUS", "REASON"), rows)
     if answer.get("status") != "serving":
         raise click.exceptions.Exit(1)
+
+
+def _why(item: Fields) -> str:
+    """The reason, which is what a caller of the service is told, without what its
+    line says already."""
+    beginning = f"service {item.get('service', '')} is not available, "
+    reason = str(item.get("reason", ""))
+    if not reason.startswith(beginning):
+        return reason
+    return reason.removeprefix(beginning).removesuffix(": unavailable")

@@ -73,7 +73,7 @@ class Polling(Conformance):
     async def test_a_poll_with_bad_numbers_is_refused(self, stand: EventsStand) -> None:
         with pytest.raises(InvalidArgument, match="limit must not be negative"):
             await stand.events.poll(limit=-1)
-        for wait in (-1.0, float("nan")):
+        for wait in (-1.0, 60.5, float("inf"), float("nan")):
             with pytest.raises(InvalidArgument, match="wait must be"):
                 await stand.events.poll(wait=wait)
 
