@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from pluggd.contents.records import INLINE
+from pluggd.contents.catalog import find_file
+from pluggd.contents.records import FILES
 from pluggd.errors import NotFound
 from pluggd.services.call import using
 from pluggd.services.content import Content
-from pluggd.services.metadata import Metadata
+from pluggd.services.metadata import Metadata, View
 from plugins.content.config import Config
 from tests.plugins.content.content_setup import started_content, started_lmdb
 
@@ -75,6 +76,11 @@ def run_and_kill(root: Path, seed: int, ledger: Ledger) -> int:
     return count
 
 
+def _without_file(view: View) -> set[str]:
+    files = ((name, find_file(view, name)) for name, _ in view.scan(FILES, ""))
+    return {name for name, file in files if file is not None and file.data is not None}
+
+
 async def check(
     root: Path, metadata: Metadata, content: Content, ledger: Ledger
 ) -> None:
@@ -90,7 +96,7 @@ async def check(
         assert state.offset == status.offset
         await content.abort(ref=status.ref)
     with trio.fail_after(30):
-        small = await metadata.view(lambda view: {n for n, _ in view.scan(INLINE, "")})
+        small = await metadata.view(_without_file)
         stored = {info.digest for info in (await content.list()).infos}
         assert small < stored
         wanted = {digest[7:] for digest in stored - small}

@@ -19,7 +19,6 @@ from pluggd.contents.records import (
     FILES,
     INGEST_TRASH,
     INGESTS,
-    INLINE,
     TRASH,
     FileRecord,
     IngestRecord,
@@ -64,11 +63,6 @@ def find_file(view: View, digest: str) -> FileRecord | None:
 def find_ingest(view: View, namespace: str, ref: str) -> IngestRecord | None:
     data = view.get(INGESTS, namespace, ref)
     return None if data is None else decode(data, IngestRecord)
-
-
-def is_inline(view: View, digest: str) -> bool:
-    """Whether the bytes of this blob are in the metadata store."""
-    return view.get(INLINE, "", digest) is not None
 
 
 def has_sound_blob(view: View, namespace: str, digest: str) -> bool:
@@ -130,13 +124,13 @@ class Catalog:
         file = find_file(txn, digest)
         if data is not None:
             fresh = file is None or file.damaged
-            if fresh:
-                txn.put(INLINE, "", digest, data)
         healed = file is not None and file.damaged and fresh
         if stored is None or healed or file is None:
             file = file or FileRecord(size=size)
             if data is None:
                 txn.delete(TRASH, "", digest)
+            elif fresh:
+                file = replace(file, data=data)
             count = file.references + (stored is None)
             file = replace(file, references=count, damaged=file.damaged and not fresh)
             txn.put(FILES, "", digest, encode(file))
@@ -363,7 +357,7 @@ class Catalog:
             txn.put(FILES, "", digest, encode(file))
             return
         txn.delete(FILES, "", digest)
-        if txn.delete(INLINE, "", digest):
-            self.freed += file.size
-        else:
+        if file.data is None:
             txn.put(TRASH, "", digest, encode(TrashRecord(size=file.size)))
+        else:
+            self.freed += len(file.data)

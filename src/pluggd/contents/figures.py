@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pluggd.contents.openfiles import OpenFiles
-from pluggd.contents.records import BLOBS, FILES, INGESTS, INLINE, TRASH
+from pluggd.contents.records import BLOBS, FILES, INGESTS, TRASH
 from pluggd.model.figures import Figure, gauge
 from pluggd.services.metadata import Metadata
 
@@ -14,11 +14,6 @@ async def content_figures(metadata: Metadata, files: OpenFiles) -> list[Figure]:
     records = (await metadata.statistics()).entries
     return [
         gauge("content_blobs", "Blobs that are stored.", records.get(FILES, 0)),
-        gauge(
-            "content_inline_blobs",
-            "Small blobs among them, which have no file.",
-            records.get(INLINE, 0),
-        ),
         gauge(
             "content_names",
             "Blobs as namespaces see them: a shared one counts for each.",

@@ -1,11 +1,11 @@
 # Copyright The pluggd Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Small blobs, which have no file: their bytes lie in the metadata store.
+"""Small blobs, which have no file: their bytes are part of their record.
 
 Most blobs of an image are a config and manifests of a few kB. As files, each costs an inode, two
-syncs and a thread; beside its record it costs a page of a commit that is made anyway, is
-there if and only if the record is, and goes with it. `Catalog` puts and removes them;
-here they are read, in front of the place where all others lie.
+syncs and a thread; in its record it costs a page of a commit that is made anyway, and comes
+and goes with it. `Catalog` puts and removes them; here they are read, in front of the
+place where all others lie.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from functools import partial
 import trio
 
 from pluggd.contents.blobs import Blobs, OpenBlob, Stranger
+from pluggd.contents.catalog import find_file
 from pluggd.contents.options import MAX_INLINE
-from pluggd.contents.records import INLINE
 from pluggd.contents.rules import digest_of
 from pluggd.contents.spool import Spool
 from pluggd.errors import DataLoss
@@ -78,7 +78,7 @@ class Inlined:
 
     def find(self, digest: str) -> bytes | None:
         """The bytes of a small blob; None if it is none."""
-        return self._metadata.read(lambda view: view.get(INLINE, "", digest))
+        return self._metadata.read(lambda view: _inline(view, digest))
 
     def path(self, digest: str) -> str:
         return self._below.path(digest) if self.find(digest) is None else ""
@@ -160,5 +160,10 @@ def _small(view: View, recorded: Sequence[tuple[str, int]]) -> set[str]:
     return {
         digest
         for digest, size in recorded
-        if size <= MAX_INLINE and view.get(INLINE, "", digest) is not None
+        if size <= MAX_INLINE and _inline(view, digest) is not None
     }
+
+
+def _inline(view: View, digest: str) -> bytes | None:
+    file = find_file(view, digest)
+    return None if file is None else file.data

@@ -16,9 +16,8 @@ from functools import partial
 import trio
 
 from pluggd.contents.blobs import Blobs
-from pluggd.contents.catalog import Catalog, find_file, is_inline
+from pluggd.contents.catalog import Catalog, find_file
 from pluggd.contents.locks import DigestGuards
-from pluggd.contents.options import MAX_INLINE
 from pluggd.contents.spool import Spool
 from pluggd.errors import AlreadyExists, PluggdError
 from pluggd.services.content import Info
@@ -161,13 +160,8 @@ class Placer:
     def _goes_inline(self, digest: str, size: int) -> bool:
         """Whether the bytes are put beside the record: they are few, and are not in
         another place; or they are there already, sound or to be healed."""
-        return size <= MAX_INLINE and self._metadata.read(
-            lambda view: (
-                size <= self._max_inline
-                if find_file(view, digest) is None
-                else is_inline(view, digest)
-            )
-        )
+        file = self._metadata.read(lambda view: find_file(view, digest))
+        return size <= self._max_inline if file is None else file.data is not None
 
     async def _is_in_place(self, digest: str, size: int) -> bool:
         """Whether these bytes are in place already and known to be good."""

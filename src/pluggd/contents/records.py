@@ -19,16 +19,13 @@ INGESTS = "ingests"
 FILES = "content_files"
 """("", digest): FileRecord, the bytes that all namespaces share."""
 
-INLINE = "content_inline"
-"""("", digest): the bytes of a small blob, as they are (`inline.py`)."""
-
 TRASH = "content_trash"
 """("", digest or `ingest/<file>`): TrashRecord, a file that nobody names any more."""
 
 STORE = "content_store"
 """("", "id"): the name that the files carry too (`identity.py`)."""
 
-TABLES = (BLOBS, INGESTS, FILES, INLINE, TRASH, STORE)
+TABLES = (BLOBS, INGESTS, FILES, TRASH, STORE)
 
 INGEST_TRASH = "ingest/"
 
@@ -37,11 +34,13 @@ class FileRecord(Record, frozen=True):
     """The bytes of a blob. references: blobs and shared ingests of all namespaces.
 
     damaged: the bytes were found not to have the digest; sending them again heals.
+    data: of a small blob all of them, and it has no file (`inline.py`).
     """
 
     size: int = 0
     references: int = 0
     damaged: bool = False
+    data: bytes | None = None
 
 
 class IngestRecord(Record, frozen=True):

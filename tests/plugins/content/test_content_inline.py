@@ -12,8 +12,9 @@ import pytest
 import trio
 import trio.testing
 
+from pluggd.contents.catalog import find_file
 from pluggd.contents.records import FILES as RECORDS
-from pluggd.contents.records import INLINE, TRASH
+from pluggd.contents.records import TRASH
 from pluggd.deferred import Deferred
 from pluggd.errors import (
     AlreadyExists,
@@ -22,10 +23,11 @@ from pluggd.errors import (
     NotFound,
     Unavailable,
 )
+from pluggd.model.record import encode, replace
 from pluggd.services.call import using
 from pluggd.services.content import Info
 from pluggd.services.fsck import CheckResult
-from pluggd.services.metadata import CONTENT, Metadata
+from pluggd.services.metadata import CONTENT, Metadata, Transaction, View
 from plugins.content.config import Config
 from tests.contract.providers import PROVIDERS, metadata_of
 from tests.plugins.content.content_setup import FILES, digest_of, started_content
@@ -57,8 +59,25 @@ async def kept(metadata: Metadata, table: str) -> list[str]:
     return await metadata.view(lambda view: [name for name, _ in view.scan(table, "")])
 
 
-async def rot(metadata: Metadata, data: bytes) -> None:
-    await metadata.update(lambda txn: txn.put(INLINE, "", DIGEST, data))
+async def inline(metadata: Metadata) -> set[str]:
+    """The digests whose bytes are in their record."""
+
+    def find(view: View) -> set[str]:
+        found = {name: find_file(view, name) for name, _ in view.scan(RECORDS, "")}
+        return {name for name, file in found.items() if file and file.data is not None}
+
+    return await metadata.view(find)
+
+
+async def rot(metadata: Metadata, data: bytes | None) -> None:
+    """Give the record of DATA other bytes."""
+
+    def change(txn: Transaction) -> None:
+        file = find_file(txn, DIGEST)
+        assert file is not None
+        txn.put(RECORDS, "", DIGEST, encode(replace(file, data=data)))
+
+    await metadata.update(change)
 
 
 async def test_a_blob_has_a_file_if_it_is_larger(
@@ -72,7 +91,7 @@ async def test_a_blob_has_a_file_if_it_is_larger(
         await content.write(ref="c", action="commit", offset=3, data=b"p")
         assert (await content.read(digest=digest_of(larger))).data == larger
     assert blob_files(tmp_path) == [digest_of(larger)[7:]]
-    assert set(await kept(metadata, INLINE)) == {DIGEST, digest_of(b"help")}
+    assert await inline(metadata) == {DIGEST, digest_of(b"help")}
 
 
 async def test_it_is_read_like_any_other(tmp_path: Path, metadata: Metadata) -> None:
@@ -108,11 +127,11 @@ async def test_it_goes_with_its_last_record(tmp_path: Path, metadata: Metadata) 
             assert state.offset == 5
             await content.write(ref="a", action="commit")
         await content.delete(digest=DIGEST)
-        assert await kept(metadata, INLINE) == [DIGEST]
+        assert await inline(metadata) == {DIGEST}
         with using(namespace="two"):
             assert (await content.read(digest=DIGEST)).data == DATA
             await content.delete(digest=DIGEST)
-        for table in (INLINE, RECORDS, TRASH):
+        for table in (RECORDS, TRASH):
             assert await kept(metadata, table) == []
         with pytest.raises(NotFound):
             await content.read(digest=DIGEST)
@@ -137,7 +156,7 @@ async def test_a_commit_that_is_undone_leaves_no_byte(
     async with started_content(tmp_path / "content", metadata, SMALL) as content:
         with using(lease="none"), pytest.raises(NotFound):
             await content.write(ref="a", action="commit", data=DATA)
-    assert await kept(metadata, INLINE) == []
+    assert await kept(metadata, RECORDS) == []
     assert blob_files(tmp_path) == []
 
 
@@ -175,7 +194,7 @@ async def test_lost_bytes_are_healed_by_a_file(
 ) -> None:
     async with started_content(tmp_path / "content", metadata, SMALL) as content:
         await content.write(ref="a", action="commit", data=DATA)
-        await metadata.update(lambda txn: txn.delete(INLINE, "", DIGEST))
+        await rot(metadata, None)
         with pytest.raises(DataLoss, match="missing"):
             await content.verify(digest=DIGEST)
         await content.write(ref="a", action="commit", data=DATA)
@@ -188,20 +207,17 @@ async def test_what_is_stored_stays_where_it_is(
 ) -> None:
     async with started_content(tmp_path / "content", metadata, before) as content:
         await content.write(ref="a", action="commit", data=DATA)
-    files, inline = blob_files(tmp_path), await kept(metadata, INLINE)
+    before_all = blob_files(tmp_path), await inline(metadata)
     async with started_content(tmp_path / "content", metadata, after) as content:
         with using(namespace="two"):
             await content.write(ref="a", action="commit", data=DATA)
             assert (await content.read(digest=DIGEST, verify=True)).data == DATA
-            assert (blob_files(tmp_path), await kept(metadata, INLINE)) == (
-                files,
-                inline,
-            )
+            assert (blob_files(tmp_path), await inline(metadata)) == before_all
             await content.delete(digest=DIGEST)
         await content.delete(digest=DIGEST)
         await metadata.collect()
     assert blob_files(tmp_path) == []
-    assert await kept(metadata, INLINE) == await kept(metadata, TRASH) == []
+    assert await kept(metadata, RECORDS) == await kept(metadata, TRASH) == []
 
 
 async def test_a_file_that_waits_to_be_removed_goes_after_all(
