@@ -127,7 +127,7 @@ func benchImages(b *bencher) error {
 		if n == 0 {
 			return fmt.Errorf("image_create: nothing created")
 		}
-		b.closed("image_get", c, b.n(map[int]int{1: 5000, 8: 15000, 64: 15000}[c]), 0, func(k conn, i int) error {
+		b.closed("image_get", c, b.n(map[int]int{1: 20000, 8: 40000, 64: 100000}[c]), 0, func(k conn, i int) error {
 			return k.ImageGet(b.ctx, ns, imageName(spread(i, n)))
 		})
 		b.closed("image_update", c, n, 0, func(k conn, i int) error {
