@@ -30,7 +30,7 @@ class GiveWay(trio.abc.Instrument):
     """
 
     def __init__(self, busy: Callable[[], bool]) -> None:
-        self._busy = busy
+        self.busy = busy
         self._began = 0.0
         self._slept = 0.0
 
@@ -45,6 +45,6 @@ class GiveWay(trio.abc.Instrument):
             self._slept = now
 
     def __call__(self) -> None:
-        if self._busy() and time.perf_counter() - self._slept > EVERY:
+        if self.busy() and time.perf_counter() - self._slept > EVERY:
             time.sleep(1e-6)
             self._slept = time.perf_counter()

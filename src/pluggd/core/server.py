@@ -26,6 +26,7 @@ import trio
 from pluggd.core.connection import Connection
 from pluggd.core.dispatch import Dispatcher
 from pluggd.core.giveway import GiveWay
+from pluggd.core.linger import Linger
 from pluggd.core.lobby import Lobby
 from pluggd.core.sockets import (
     ancillary_size,
@@ -70,7 +71,9 @@ async def serve(
     """
     give_way = GiveWay(busy or _never)
     reactor = _Reactor(listener, dispatcher, give_way, lobby or Lobby(dispatcher))
-    trio.lowlevel.add_instrument(give_way)
+    linger = Linger(reactor.has_events, give_way.busy)
+    for instrument in (give_way, linger):
+        trio.lowlevel.add_instrument(instrument)
     try:
         async with trio.open_nursery() as nursery:
             reactor.nursery = nursery
@@ -82,7 +85,8 @@ async def serve(
             await reactor.lobby.stop(grace, hurry)
             nursery.cancel_scope.cancel()
     finally:
-        trio.lowlevel.remove_instrument(give_way)
+        for instrument in (give_way, linger):
+            trio.lowlevel.remove_instrument(instrument)
         reactor.close()
 
 
@@ -156,6 +160,10 @@ class _Reactor:
                 await self._flusher.park()
             self._give_way()
             self._flush_touched()
+
+    def has_events(self) -> bool:
+        """Whether a socket is ready; takes nothing."""
+        return bool(self._epoll.poll(0, 1))
 
     def spawn(self, function: Callable[[], Awaitable[object]]) -> None:
         if self.nursery is not None:
