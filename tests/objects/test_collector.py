@@ -91,6 +91,21 @@ async def test_a_step_that_is_run_again_counts_once() -> None:
     assert len(stats.objects) == 50
 
 
+async def test_without_a_candidate_nothing_is_committed() -> None:
+    async with memory_metadata() as store:
+        store.register(ResourceType("content", "blobs", nothing))
+        await store.update(lambda txn: txn.set_node(blob("a")))
+        await store.update(lambda txn: txn.set_node(blob("b"), root_until=FOREVER))
+        assert (await store.collect()).removed == {"content": 1}
+        before = (await store.statistics()).updates
+        stats = await store.collect()
+        assert (stats.removed, stats.examined) == ({}, 0)
+        assert (await store.statistics()).updates == before
+        # What expires has no candidate before it is looked for.
+        await store.update(lambda txn: txn.set_node(blob("b"), root_until=txn.now))
+        assert (await store.collect()).removed == {"content": 1}
+
+
 async def test_a_transaction_ends_soon_after_its_budget() -> None:
     async with memory_metadata() as store:
 

@@ -151,7 +151,8 @@ class Collector:
         if full:
             await self._until_done(sweep, sweep.expire)
             await self._take_mark(sweep, await self._run_mark())
-        await self._until_done(sweep, sweep.sweep)
+        if full or self._store.read(_has_work):
+            await self._until_done(sweep, sweep.sweep)
         freed, left = await self._clean_up()
         for error in sweep.failures.values():
             raise Internal(
@@ -283,6 +284,13 @@ class Collector:
 
 def _take(sweep: Sweep, part: MarkResult, txn: ObjectTransaction) -> Step:
     return sweep.take_mark(txn, part)
+
+
+def _has_work(view: ObjectView) -> bool:
+    """Whether a sweep would find anything to look at: else it need not commit."""
+    return any(True for _ in view.graph.candidates(_ALL)) or any(
+        True for _ in view.graph.expired()
+    )
 
 
 def _candidates(view: ObjectView) -> deque[bytes]:
