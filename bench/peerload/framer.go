@@ -5,8 +5,8 @@ package main
 
 import "io"
 
-// large is the size from which a message is given away with its buffer, so that a
-// piece of a blob is not copied.
+// large is the size from which a message is given away with its buffer, and bytes are
+// sent from where they are, so that a piece of a blob is not copied.
 const large = 64 << 10
 
 // framer cuts what it reads into whole messages, which have no length in front. It
@@ -14,10 +14,12 @@ const large = 64 << 10
 type framer struct {
 	r     io.Reader
 	buf   []byte
-	start int // of the message
-	pos   int // of the next header
-	end   int // of what was read
-	left  int // values that the message still has
+	start int      // of the message
+	pos   int      // of the next header
+	end   int      // of what was read
+	left  int      // values that the message still has
+	given []byte   // the whole buffer of the last large message
+	spare [][]byte // given back
 }
 
 func newFramer(r io.Reader) *framer {
@@ -44,7 +46,8 @@ func (f *framer) next() ([]byte, error) {
 			f.start, f.left = f.pos, 1
 			if len(m) >= large {
 				rest := f.buf[f.start:f.end]
-				f.buf = make([]byte, cap(f.buf))
+				f.given = f.buf
+				f.buf = f.another(len(f.buf))
 				f.end = copy(f.buf, rest)
 				f.start, f.pos = 0, 0
 			}
@@ -53,6 +56,24 @@ func (f *framer) next() ([]byte, error) {
 		if err := f.fill(); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// another is a buffer of n bytes: memory that is new costs more than the bytes that
+// are read into it.
+func (f *framer) another(n int) []byte {
+	if k := len(f.spare) - 1; k >= 0 && cap(f.spare[k]) >= n {
+		b := f.spare[k][:cap(f.spare[k])]
+		f.spare = f.spare[:k]
+		return b
+	}
+	return make([]byte, n)
+}
+
+// giveBack takes the buffer of a message that nobody looks at any more.
+func (f *framer) giveBack(b []byte) {
+	if b != nil && len(f.spare) < 4 {
+		f.spare = append(f.spare, b)
 	}
 }
 

@@ -6,7 +6,9 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
+	"net"
 )
 
 // A small msgpack codec. It is here rather than a library because a reflecting
@@ -45,58 +47,100 @@ func packStr(b []byte, s string) []byte {
 func packMap(b []byte, n int) []byte   { return packLen(b, n, 0x80, 15, 0, 0xde, 0xdf) }
 func packArray(b []byte, n int) []byte { return packLen(b, n, 0x90, 15, 0, 0xdc, 0xdd) }
 
-func pack(b []byte, v interface{}) ([]byte, error) {
-	var err error
+// packer encodes one message. Large bytes stay where they are, and leave from there.
+type packer struct {
+	b    []byte
+	cuts []cut
+}
+
+// cut says which bytes follow b[:at].
+type cut struct {
+	at int
+	p  []byte
+}
+
+func (k *packer) pack(v interface{}) error {
+	k.b, k.cuts = k.b[:0], k.cuts[:0]
+	return k.value(v)
+}
+
+// writeTo sends what was packed.
+func (k *packer) writeTo(w io.Writer) error {
+	if len(k.cuts) == 0 {
+		_, err := w.Write(k.b)
+		return err
+	}
+	var parts net.Buffers
+	from := 0
+	for _, c := range k.cuts {
+		parts = append(parts, k.b[from:c.at], c.p)
+		from = c.at
+	}
+	parts = append(parts, k.b[from:])
+	_, err := parts.WriteTo(w)
+	return err
+}
+
+func (k *packer) bytes(x []byte) {
+	k.b = packLen(k.b, len(x), 0, -1, 0xc4, 0xc5, 0xc6)
+	if len(x) >= large {
+		k.cuts = append(k.cuts, cut{len(k.b), x})
+	} else {
+		k.b = append(k.b, x...)
+	}
+}
+
+func (k *packer) value(v interface{}) error {
 	switch x := v.(type) {
 	case nil:
-		return append(b, 0xc0), nil
+		k.b = append(k.b, 0xc0)
 	case bool:
 		if x {
-			return append(b, 0xc3), nil
+			k.b = append(k.b, 0xc3)
+		} else {
+			k.b = append(k.b, 0xc2)
 		}
-		return append(b, 0xc2), nil
 	case int:
-		return packInt(b, int64(x)), nil
+		k.b = packInt(k.b, int64(x))
 	case int64:
-		return packInt(b, x), nil
+		k.b = packInt(k.b, x)
 	case uint32:
-		return packInt(b, int64(x)), nil
+		k.b = packInt(k.b, int64(x))
 	case float64:
-		return binary.BigEndian.AppendUint64(append(b, 0xcb), math.Float64bits(x)), nil
+		k.b = binary.BigEndian.AppendUint64(append(k.b, 0xcb), math.Float64bits(x))
 	case string:
-		return packStr(b, x), nil
+		k.b = packStr(k.b, x)
 	case []byte:
-		return append(packLen(b, len(x), 0, -1, 0xc4, 0xc5, 0xc6), x...), nil
+		k.bytes(x)
 	case []string:
-		b = packArray(b, len(x))
+		k.b = packArray(k.b, len(x))
 		for _, s := range x {
-			b = packStr(b, s)
+			k.b = packStr(k.b, s)
 		}
-		return b, nil
 	case map[string]string:
-		b = packMap(b, len(x))
-		for k, s := range x {
-			b = packStr(packStr(b, k), s)
+		k.b = packMap(k.b, len(x))
+		for n, s := range x {
+			k.b = packStr(packStr(k.b, n), s)
 		}
-		return b, nil
 	case M:
-		b = packMap(b, len(x))
-		for k, e := range x {
-			if b, err = pack(packStr(b, k), e); err != nil {
-				return b, err
+		k.b = packMap(k.b, len(x))
+		for n, e := range x {
+			k.b = packStr(k.b, n)
+			if err := k.value(e); err != nil {
+				return err
 			}
 		}
-		return b, nil
 	case []interface{}:
-		b = packArray(b, len(x))
+		k.b = packArray(k.b, len(x))
 		for _, e := range x {
-			if b, err = pack(b, e); err != nil {
-				return b, err
+			if err := k.value(e); err != nil {
+				return err
 			}
 		}
-		return b, nil
+	default:
+		return fmt.Errorf("msgpack: cannot encode %T", v)
 	}
-	return b, fmt.Errorf("msgpack: cannot encode %T", v)
+	return nil
 }
 
 // decoder reads the values of one whole message, in place. The first error stays.

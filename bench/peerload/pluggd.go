@@ -122,7 +122,9 @@ func (w *window) pop() error {
 	if err := w.p.finish(r); err != nil || w.got == nil {
 		return err
 	}
-	return w.got(r.result)
+	err := w.got(r.result)
+	w.p.frames.giveBack(r.buf)
+	return err
 }
 
 func (w *window) drain() error {

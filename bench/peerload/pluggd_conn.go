@@ -74,6 +74,7 @@ type pending struct {
 	done   bool
 	err    error
 	result interface{}
+	buf    []byte // in which the result is, if that is large
 	fds    []int
 }
 
@@ -81,7 +82,7 @@ type plgConn struct {
 	c         *net.UnixConn
 	in        *fdReader
 	frames    *framer
-	buf       []byte
+	buf       packer
 	nextID    uint32
 	wait      map[uint32]*pending
 	announced int // descriptors of the next response
@@ -134,6 +135,8 @@ func (p *plgConn) response(d *decoder) {
 	r.result = d.value()
 	if len(d.b) < large {
 		r.result = kept(r.result)
+	} else {
+		r.buf = p.frames.given
 	}
 }
 
@@ -180,12 +183,10 @@ func (p *plgConn) start(ns, op string, a args, decode func(d *decoder)) (*pendin
 }
 
 func (p *plgConn) write(message []interface{}) error {
-	var err error
-	p.buf, err = pack(p.buf[:0], message)
-	if err == nil {
-		_, err = p.c.Write(p.buf)
+	if err := p.buf.pack(message); err != nil {
+		return err
 	}
-	return err
+	return p.buf.writeTo(p.c)
 }
 
 // finish waits for the answer.

@@ -18,6 +18,7 @@ import trio
 
 from pluggd.cli.configured import configured
 from pluggd.cli.loading import load
+from pluggd.core.allocator import keep_freed_memory
 from pluggd.core.config import Configuration
 from pluggd.core.daemon import Daemon
 from pluggd.core.discovery import Found, Memory
@@ -68,6 +69,7 @@ def run_command(
     configuration, found = configured(file, given, memory)
     gc.freeze()
     gc.enable()
+    keep_freed_memory()
     read = partial(load, file, given, memory=memory)
     return run_daemon(configuration, found, read)
 
