@@ -65,9 +65,9 @@ async def running(
     )
     guards, locks, files = DigestGuards(), RefLocks(), OpenFiles(spool)
     blobs = Inlined(metadata, spool, blobs)
-    placer = Placer(
-        metadata, spool, blobs, catalog, guards, max_inline=config.max_inline
-    )
+    # With 0 not even an empty one.
+    max_inline = config.max_inline or -1
+    placer = Placer(metadata, spool, blobs, catalog, guards, max_inline=max_inline)
     reader = Reader(
         metadata,
         blobs,
@@ -81,7 +81,7 @@ async def running(
     young = YoungIngests(metadata, config.ingest_memory)
     settler = Settler(metadata, catalog, ingests, young, locks, ctx.log)
     small = SmallWriter(
-        metadata, catalog, ingests, young, settler, locks, max_inline=config.max_inline
+        metadata, catalog, ingests, young, settler, locks, max_inline=max_inline
     )
     writer = Writer(metadata, catalog, ingests, committer, young, settler, locks, small)
     cleaner = Cleaner(metadata, spool, blobs, catalog, guards, locks, files, ctx.log)

@@ -94,6 +94,15 @@ async def test_a_blob_has_a_file_if_it_is_larger(
     assert await inline(metadata) == {DIGEST, digest_of(b"help")}
 
 
+async def test_without_a_limit_all_have_files(
+    tmp_path: Path, metadata: Metadata
+) -> None:
+    async with started_content(tmp_path / "content", metadata, FILES) as content:
+        for ref, data in (("a", b""), ("b", DATA)):
+            await content.write(ref=ref, action="commit", data=data)
+    assert set(blob_files(tmp_path)) == {digest_of(b"")[7:], DIGEST[7:]}
+
+
 async def test_it_is_read_like_any_other(tmp_path: Path, metadata: Metadata) -> None:
     async with started_content(tmp_path / "content", metadata, SMALL) as content:
         await content.write(ref="a", action="commit", data=DATA)
@@ -297,6 +306,7 @@ async def test_a_commit_holds_its_ref_until_it_is_over(
     given_up: bool,
 ) -> None:
     disk = Deferred[Info | None]()
+    answered: list[bool] = []
     async with started_content(tmp_path / "content", metadata, SMALL) as content:
         with monkeypatch.context() as patch:
             patch.setattr(metadata, "start_update", lambda _: disk)
@@ -306,15 +316,18 @@ async def test_a_commit_holds_its_ref_until_it_is_over(
                 async def commit() -> None:
                     with scope:
                         await content.write(ref="a", action="commit", data=DATA)
+                        answered.append(True)
 
                 nursery.start_soon(commit)
                 await trio.testing.wait_all_tasks_blocked()
+                assert not answered
                 if given_up:
                     scope.cancel()
                     await trio.testing.wait_all_tasks_blocked()
                 with pytest.raises(Unavailable, match="locked for"):
                     await content.write(ref="a", action="stat")
                 disk.succeed(Info(digest=DIGEST, size=5))
+        assert answered == ([] if given_up else [True])
         assert (await content.write(ref="a", data=b"x")).offset == 1
 
 
