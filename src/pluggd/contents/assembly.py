@@ -77,7 +77,9 @@ async def running(
         verify_reads=config.verify_reads,
     )
     ingests = Ingests(metadata, spool, blobs, catalog, files)
-    committer = Committer(metadata, spool, ingests, placer, files)
+    committer = Committer(
+        metadata, spool, ingests, placer, files, max_inline=max_inline
+    )
     young = YoungIngests(metadata, config.ingest_memory)
     settler = Settler(metadata, catalog, ingests, young, locks, ctx.log)
     small = SmallWriter(

@@ -31,10 +31,20 @@ from pluggd.contents.rules import (
 from pluggd.contents.spool import Spool
 from pluggd.contents.writers import without_writers
 from pluggd.contents.young import Young
-from pluggd.errors import NotFound
+from pluggd.errors import AlreadyExists, NotFound
 from pluggd.services.call import lease
 from pluggd.services.content import Info
 from pluggd.services.metadata import LEASE, Metadata, Node
+from pluggd.struct import Struct
+
+
+class Sealed(Struct, frozen=True):
+    """Bytes that are checked. data: they themselves, of a small blob; those of others
+    are durable in the file of the ingest."""
+
+    digest: str
+    size: int
+    data: bytes | None = None
 
 
 class Committer:
@@ -47,12 +57,16 @@ class Committer:
         ingests: Ingests,
         placer: Placer,
         files: OpenFiles,
+        *,
+        max_inline: int,
     ) -> None:
+        """max_inline: bytes of a blob that has no file, at most."""
         self._metadata = metadata
         self._spool = spool
         self._ingests = ingests
         self._placer = placer
         self._files = files
+        self._max_inline = max_inline
 
     async def commit_whole(
         self,
@@ -124,13 +138,17 @@ class Committer:
         expected = wanted.expected or record.expected
         algorithm = algorithm_of(expected)
 
-        def seal() -> tuple[str, int]:
+        def seal() -> Sealed:
+            small = self._take_small(record, file.fd, file.offset, algorithm)
+            if small is not None:
+                check_result(small.digest, expected)
+                return small
             digest = file.digest
             if algorithm != file.algorithm:
                 digest = self._hash(record, file.fd, algorithm)
             check_result(digest, expected)
             self._spool.sync_ingest(file.fd, record.file)
-            return digest, file.offset
+            return Sealed(digest, file.offset)
 
         return await self._seal_and_place(namespace, record, seal, wanted.labels)
 
@@ -142,16 +160,21 @@ class Committer:
     ) -> Info:
         """Commit an ingest that somebody else wrote through a descriptor."""
         expected = wanted.expected or record.expected
+        algorithm = algorithm_of(expected)
 
-        def seal() -> tuple[str, int]:
+        def seal() -> Sealed:
             path = self._spool.ingest_path(record.file)
             with without_writers(path, record.ref) as fd:
                 size = os.fstat(fd).st_size
                 check_size(record, size, wanted.total)
-                digest = self._hash(record, fd, algorithm_of(expected))
+                small = self._take_small(record, fd, size, algorithm)
+                if small is not None:
+                    check_result(small.digest, expected)
+                    return small
+                digest = self._hash(record, fd, algorithm)
                 check_result(digest, expected)
                 self._spool.sync_ingest(fd, record.file)
-                return digest, size
+                return Sealed(digest, size)
 
         return await self._seal_and_place(namespace, record, seal, wanted.labels)
 
@@ -159,20 +182,42 @@ class Committer:
         self,
         namespace: str,
         record: IngestRecord,
-        seal: Callable[[], tuple[str, int]],
+        seal: Callable[[], Sealed],
         labels: dict[str, str],
     ) -> Info:
-        """seal: check the bytes, make them durable, return their digest and size."""
+        """seal: check the bytes, and make them durable or take them."""
         try:
-            digest, size = await trio.to_thread.run_sync(seal)
+            sealed = await trio.to_thread.run_sync(seal)
         except SyncFailed:
             self._files.forget(record.file)
             raise
         # From here on the descriptor must not be used: the file becomes a blob.
         self._files.forget(record.file)
-        return await self._placer.place_file(
-            namespace, record.ref, record.file, size, digest, labels
-        )
+        digest, data = sealed.digest, sealed.data
+        if data is None:
+            return await self._placer.place_file(
+                namespace, record.ref, record.file, sealed.size, digest, labels
+            )
+        with trio.CancelScope(shield=True):
+            try:
+                info = await self._placer.place_data(
+                    namespace, record.ref, data, digest, labels
+                )
+            except AlreadyExists:
+                await self._ingests.remove(record)
+                raise
+            await self._ingests.remove(record)
+        return info
+
+    def _take_small(
+        self, record: IngestRecord, fd: int, size: int, algorithm: str
+    ) -> Sealed | None:
+        """The bytes of a file that is to become a blob without one; None if it is not."""
+        if size > self._max_inline:
+            return None
+        with failing_as(f"read {self._spool.ingest_path(record.file)}"):
+            data = os.pread(fd, size, 0)
+        return Sealed(digest_of(algorithm, data), len(data), data)
 
     def _hash(self, record: IngestRecord, fd: int, algorithm: str) -> str:
         with failing_as(f"read {self._spool.ingest_path(record.file)}"):

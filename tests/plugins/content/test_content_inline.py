@@ -21,6 +21,7 @@ from pluggd.errors import (
     DataLoss,
     InvalidArgument,
     NotFound,
+    ResourceExhausted,
     Unavailable,
 )
 from pluggd.model.record import encode, replace
@@ -92,6 +93,49 @@ async def test_a_blob_has_a_file_if_it_is_larger(
         assert (await content.read(digest=digest_of(larger))).data == larger
     assert blob_files(tmp_path) == [digest_of(larger)[7:]]
     assert await inline(metadata) == {DIGEST, digest_of(b"help")}
+
+
+async def test_it_may_come_by_any_way(tmp_path: Path, metadata: Metadata) -> None:
+    config = Config(max_inline=5, ingest_memory=0)
+    async with started_content(tmp_path / "content", metadata, config) as content:
+        for data in (b"steps", b"other"):
+            await content.write(ref="a", data=data[:3])
+            await content.write(ref="a", action="commit", offset=3, data=data[3:])
+        opened = await content.ingest_open(ref="b")
+        os.write(opened.fd, b"by fd")
+        os.close(opened.fd)
+        result = await content.write(ref="b", action="commit", total=5)
+        assert result.digest == digest_of(b"by fd")
+        await content.write(ref="c", action="stat", total=6)
+        await content.write(ref="c", action="commit", data=b"larger")
+        # One that the namespace has by now.
+        await content.write(ref="d", data=b"stepz")
+        await content.write(ref="d", offset=0, data=b"steps")
+        with pytest.raises(AlreadyExists):
+            await content.write(ref="d", action="commit", offset=5)
+        assert os.listdir(tmp_path / "content" / "ingest") == []
+    assert blob_files(tmp_path) == [digest_of(b"larger")[7:]]
+    small = {digest_of(data) for data in (b"steps", b"other", b"by fd")}
+    assert await inline(metadata) == small
+
+
+async def test_a_small_ingest_that_cannot_be_recorded_is_kept(
+    tmp_path: Path, metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*args: object, **kwargs: object) -> None:
+        raise ResourceExhausted("quota")
+
+    config = Config(max_inline=5, ingest_memory=0)
+    async with started_content(tmp_path / "content", metadata, config) as content:
+        await content.write(ref="a", data=DATA)
+        with monkeypatch.context() as patch:
+            patch.setattr(metadata, "update", refuse)
+            with pytest.raises(ResourceExhausted, match="quota"):
+                await content.write(ref="a", action="commit", offset=5)
+        assert (await content.write(ref="a", action="stat")).offset == 5
+        result = await content.write(ref="a", action="commit", offset=5)
+        assert result.digest == DIGEST
+        assert os.listdir(tmp_path / "content" / "ingest") == []
 
 
 async def test_without_a_limit_all_have_files(
