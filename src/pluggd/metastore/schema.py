@@ -15,14 +15,14 @@ from pathlib import Path
 
 from pluggd.errors import DataLoss, FailedPrecondition
 from pluggd.objects.kv import KV
-from pluggd.objects.migrations import gather_graph
+from pluggd.objects.migrations import gather_graph, hold_small_blobs
 
 SCHEMA_TABLE = "schema"
 _VERSION = b"version"
 
 Migration = Callable[[KV], None]
 
-MIGRATIONS: Sequence[Migration] = (gather_graph,)
+MIGRATIONS: Sequence[Migration] = (gather_graph, hold_small_blobs)
 """In order; never edited after a release. Each has a test of its own."""
 
 FIRST = 1

@@ -30,6 +30,15 @@ def gather_graph(kv: KV) -> None:
             kv.put("objects.graph", *convert(key, value))
 
 
+def hold_small_blobs(kv: KV) -> None:
+    """Version 2 to 3: records of the content store may hold the bytes of their blob.
+
+    Nothing is to be done. But a program of version 2 that counted a reference to such a
+    record would write it back without them.
+    """
+    del kv
+
+
 def _taken(kv: KV, table: str) -> Iterator[Pair]:
     """All pairs of a table, which is emptied meanwhile; none if there is no such table."""
     try:

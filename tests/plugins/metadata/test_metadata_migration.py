@@ -109,16 +109,16 @@ async def opened(path: Path, migrations: int) -> AsyncGenerator[LmdbMetadata]:
             await store.aclose()
 
 
-@pytest.mark.parametrize("migrations", [1, 0])
+@pytest.mark.parametrize("migrations", [2, 0])
 async def test_version_1_means_afterwards_what_it_meant(
     tmp_path: Path, migrations: int
 ) -> None:
     path = tmp_path / "db"
     write_version_1(path)
     if not migrations:
-        async with opened(path, 1):
+        async with opened(path, 2):
             pass
-    assert migrated(1).endswith("from schema version 1 to 2")
+    assert migrated(2).endswith("from schema version 1 to 3")
     async with opened(path, migrations) as store:
         everything = await store.view(lambda view: list(view.nodes("", "n")))
         assert everything == [BLOB, CHILD, IMAGE, LEASE]
@@ -142,7 +142,7 @@ async def test_ids_go_on_after_a_migration(tmp_path: Path) -> None:
     def change(txn: Transaction) -> None:
         txn.set_node(new, root_until=FOREVER)
 
-    async with opened(path, 1) as store:
+    async with opened(path, 2) as store:
         await store.update(change)
         assert await store.view(lambda view: view.graph.id_of(new)) == number(10)
 
@@ -150,7 +150,7 @@ async def test_ids_go_on_after_a_migration(tmp_path: Path) -> None:
 async def test_a_migration_leaves_nothing_in_the_old_tables(tmp_path: Path) -> None:
     path = tmp_path / "db"
     write_version_1(path)
-    async with opened(path, 1):
+    async with opened(path, 2):
         pass
     with (
         lmdb.open(str(path), max_dbs=20, lib_version=0, readonly=True) as file,
@@ -170,7 +170,7 @@ async def test_a_migration_leaves_nothing_in_the_old_tables(tmp_path: Path) -> N
 async def test_version_1_may_lack_a_table_that_came_late(tmp_path: Path) -> None:
     path = tmp_path / "db"
     write_version_1(path, without="objects.gained")
-    async with opened(path, 1) as store:
+    async with opened(path, 2) as store:
         assert (await store.collect(full=True)).removed == {}
 
 
@@ -188,7 +188,7 @@ def test_version_1_is_gathered_in_sqlite_as_well(tmp_path: Path) -> None:
     old.close()
     new = Database(tmp_path / "sqlite")
     try:
-        assert new.prepare(TABLES) == 1
+        assert new.prepare(TABLES) == 2
         in_sqlite = new.begin_read()
         gathered = list(new.reader(in_sqlite).seek(GRAPH, b""))
         in_sqlite.abort()
@@ -197,7 +197,7 @@ def test_version_1_is_gathered_in_sqlite_as_well(tmp_path: Path) -> None:
     write_version_1(tmp_path / "db")
     environment = Environment(tmp_path / "db", 1 << 24)
     try:
-        assert environment.prepare(TABLES) == 1
+        assert environment.prepare(TABLES) == 2
         in_lmdb = environment.begin_read()
         assert list(environment.reader(in_lmdb).seek(GRAPH, b"")) == gathered
         in_lmdb.abort()

@@ -531,7 +531,7 @@ async def test_a_newer_schema_stops_the_start(tmp_path: Path) -> None:
     newer.close()
     with pytest.RaisesGroup(
         pytest.RaisesExc(
-            FailedPrecondition, match=r"meta/data\.mdb has version 3.*up to 2"
+            FailedPrecondition, match=r"meta/data\.mdb has version 4.*up to 3"
         )
     ):
         async with hosted(tmp_path):

@@ -235,7 +235,7 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     newer.close()
     older = Database(tmp_path)
     with pytest.raises(
-        FailedPrecondition, match=r"metadata\.db has version 3, .*up to 2"
+        FailedPrecondition, match=r"metadata\.db has version 4, .*up to 3"
     ):
         older.prepare([])
     older.close()
