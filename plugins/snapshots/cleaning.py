@@ -127,6 +127,9 @@ class Cleaner:
     async def cleanup(self) -> int:
         """Remove all trash; the bytes freed. Raises Unavailable, DeadlineExceeded when a
         driver was away; that stops no other."""
+        # Most collections come for something else, and a deletion waits for them.
+        if not self._unreconciled and self._metadata.read(_is_clean):
+            return 0
         freed, away = 0, None
         for snapshotter in self._drivers:
             try:
@@ -254,6 +257,13 @@ class Cleaner:
                 txn.delete(TRASH, "", name)
 
         await self._metadata.update(forget, reclaim=True)
+
+
+def _is_clean(view: View) -> bool:
+    """Whether there is nothing to settle and nothing to remove."""
+    return not any(True for _ in pending_commits(view)) and not any(
+        True for _ in view.scan(TRASH, "")
+    )
 
 
 def _trash(view: View, snapshotter: str) -> list[tuple[str, str]]:

@@ -76,6 +76,9 @@ class Cleaner:
         removed: their trash records stay, for the next time.
         """
         freed, self._catalog.freed = self._catalog.freed, 0
+        # Whoever removes something at this moment has not forgotten it yet.
+        if not self._metadata.read(partial(next_trash, after="")):
+            return freed
         away: Unavailable | None = None
         async with self._running:
             after = ""
