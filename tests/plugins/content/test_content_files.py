@@ -360,7 +360,7 @@ async def test_a_blob_that_is_deleted_beside_a_cleanup_is_not_forgotten(
 ) -> None:
     """It was trash, came anew, was looked at, and went again: its file is trash."""
     digest = digest_of(b"hello")
-    listed = [[digest]]
+    listed = [[digest], [digest]]  # whether there is any, and what
     deleted: list[str] = []
     look = cleaning.Cleaner._without_record  # pyright: ignore[reportPrivateUsage]
 
