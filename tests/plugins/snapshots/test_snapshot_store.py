@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from pluggd.errors import (
     AlreadyExists,
@@ -19,6 +20,7 @@ from pluggd.errors import (
     InvalidArgument,
     NotFound,
     ResourceExhausted,
+    Unavailable,
 )
 from pluggd.model.record import encode
 from pluggd.model.types import Any as Typed
@@ -400,6 +402,33 @@ async def test_what_a_kill_left_is_removed_and_what_is_of_others_is_not(
     assert sorted(one.name for one in await f.driver.walk()) == sorted(
         [info.name, "ns/other/00000000.0000000001/theirs", "unknown"]
     )
+
+
+class Away(FakeSnapshotter):
+    """Cannot be asked what it has for some time."""
+
+    away = True
+
+    async def walk(self) -> list[SnapshotInfo]:
+        if self.away:
+            raise Unavailable("away")
+        return await super().walk()
+
+
+async def test_what_a_kill_left_with_a_driver_that_was_away_goes_with_a_collection(
+    tmp_path: Path,
+) -> None:
+    driver = Away(tmp_path)
+    with trio.fail_after(30), call.using(namespace="ns"):
+        async with snapshot_service(tmp_path, {"fake": driver}) as stand:
+            await trio.testing.wait_all_tasks_blocked()
+            driver.away = False
+            await stand.service.prepare(key="a", labels=ROOT)
+            [info] = await driver.walk()
+            store = info.name.split("/")[1]
+            await driver.prepare(key=f"ns/{store}/00000000.0000000001/left")
+            await stand.collect()
+            assert await driver.walk() == [info]
 
 
 class Interrupted(FakeSnapshotter):
