@@ -66,5 +66,8 @@ def test_the_environment_goes_first() -> None:
 
 
 def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    def without_mallopt(name: str | None) -> object:
+        return object()
+
+    monkeypatch.setattr(ctypes, "CDLL", without_mallopt)
     assert keep_freed_memory() is False

@@ -198,6 +198,7 @@ class Committer:
             return await self._placer.place_file(
                 namespace, record.ref, record.file, sealed.size, digest, labels
             )
+        info: Info | None = None
         with trio.CancelScope(shield=True):
             try:
                 info = await self._placer.place_data(
@@ -207,6 +208,7 @@ class Committer:
                 await self._ingests.remove(record)
                 raise
             await self._ingests.remove(record)
+        assert info is not None
         return info
 
     def _take_small(

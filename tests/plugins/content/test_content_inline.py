@@ -351,9 +351,13 @@ async def test_a_commit_holds_its_ref_until_it_is_over(
 ) -> None:
     disk = Deferred[Info | None]()
     answered: list[bool] = []
+
+    def begin(change: object) -> Deferred[Info | None]:
+        return disk
+
     async with started_content(tmp_path / "content", metadata, SMALL) as content:
         with monkeypatch.context() as patch:
-            patch.setattr(metadata, "start_update", lambda _: disk)
+            patch.setattr(metadata, "start_update", begin)
             async with trio.open_nursery() as nursery:
                 scope = trio.CancelScope()
 
