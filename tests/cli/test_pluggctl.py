@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from pluggd.cli import pluggctl
-from pluggd.cli.ctl.raw import _signature as signature  # pyright: ignore[reportPrivateUsage]
+from pluggd.cli.ctl.raw import signature_of
 from pluggd.testing.images import Layout, small_layout
 
 ROOTED = ("--label", "containerd.io/gc.root=1")
@@ -683,7 +683,7 @@ def test_methods_tell_times_from_other_integers() -> None:
         "result_format": "time",
         "result_key": "at",
     }
-    assert signature(method) == (
+    assert signature_of(method) == (
         "(after: list[time], limit: int = 0, -> stream of time | nil) -> {at: time}"
     )
 

@@ -19,6 +19,7 @@ import trio
 
 from pluggd.contents.blobs import Blobs, OpenBlob, Stranger
 from pluggd.contents.catalog import find_file
+from pluggd.contents.files import failing_as, write_all
 from pluggd.contents.options import MAX_INLINE
 from pluggd.contents.rules import digest_of
 from pluggd.contents.spool import Spool
@@ -49,13 +50,14 @@ class OpenInline:
     async def descriptor(self) -> int:
         """Of a file in memory, which nobody can change."""
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-        written = os.memfd_create(self._digest, flags)
-        try:
-            os.write(written, self._data)
-            fcntl.fcntl(written, fcntl.F_ADD_SEALS, _SEALS)
-            return os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            os.close(written)
+        with failing_as(f"open content {self._digest}"):
+            written = os.memfd_create(self._digest, flags)
+            try:
+                write_all(written, self._data, 0)
+                fcntl.fcntl(written, fcntl.F_ADD_SEALS, _SEALS)
+                return os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
+            finally:
+                os.close(written)
 
     async def is_current(self) -> bool:
         return self._blobs.find(self._digest) == self._data

@@ -32,6 +32,22 @@ class Wanted(Struct, frozen=True):
     labels: dict[str, str]
 
 
+class Write(Struct, frozen=True):
+    """One call of `write`, as far as that is checked without a look at the store."""
+
+    namespace: str
+    ref: str
+    action: Action
+    offset: int
+    data: bytes
+    wanted: Wanted
+
+    @property
+    def end(self) -> int:
+        """Bytes that the ingest has afterwards."""
+        return self.offset + len(self.data)
+
+
 def check_ingest(ref: str, total: int, expected: str) -> None:
     """Raises InvalidArgument for what no state of the store could make right."""
     if not ref:

@@ -12,6 +12,7 @@ import trio
 from pluggd.contents.catalog import Catalog
 from pluggd.contents.ingests import Ingests
 from pluggd.contents.locks import RefLocks
+from pluggd.contents.rules import Write
 from pluggd.contents.young import MAX_AGE, Young, YoungIngests
 from pluggd.errors import AlreadyExists, PluggdError
 from pluggd.services.metadata import Metadata
@@ -51,37 +52,15 @@ class Settler:
         if done is not None:
             await done.wait()
 
-    async def young_for(
-        self,
-        namespace: str,
-        ref: str,
-        *,
-        offset: int,
-        size: int,
-        total: int,
-        expected: str,
-        announced: bool,
-    ) -> Young | None:
-        """The ingest for a write of `size` bytes, if it is in memory and can stay there,
-        or can begin there; the caller holds the lock of the ref.
-
-        announced: total and expected are to be remembered; else the call is a commit.
-        Raises AlreadyExists.
-        """
-        ready = self._young.ready(
-            namespace,
-            ref,
-            offset=offset,
-            size=size,
-            total=total,
-            expected=expected,
-            announced=announced,
-        )
-        young = self._young.get(namespace, ref)
+    async def young_for(self, write: Write) -> Young | None:
+        """The ingest that this goes to, if it is in memory and can stay there, or can
+        begin there; the caller holds the lock of the ref. Raises AlreadyExists."""
+        ready = self._young.ready(write)
+        young = self._young.get(write.namespace, write.ref)
         if ready is not None or young is None:
             return ready
-        settled = await self.settle(namespace, ref)
-        if not settled and expected in ("", young.expected):
+        settled = await self.settle(write.namespace, write.ref)
+        if not settled and write.wanted.expected in ("", young.expected):
             raise AlreadyExists(f"blob with expected digest {young.expected} exists")
         return None
 

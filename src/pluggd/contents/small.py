@@ -16,8 +16,7 @@ from pluggd.contents.ingests import Ingests
 from pluggd.contents.locks import RefLocks
 from pluggd.contents.placing import already_exists
 from pluggd.contents.rules import (
-    Action,
-    Wanted,
+    Write,
     algorithm_of,
     check_result,
     check_size,
@@ -53,99 +52,66 @@ class SmallWriter:
         self._locks = locks
         self._max_inline = max_inline
 
-    def write(
-        self,
-        namespace: str,
-        ref: str,
-        action: Action,
-        offset: int,
-        data: bytes,
-        wanted: Wanted,
-    ) -> Deferred[WriteResult] | None:
+    def write(self, write: Write) -> Deferred[WriteResult] | None:
         """None, and nothing is changed, for what has to wait for more than a commit.
 
         Raises as the service's `write`.
         """
-        if self._settler.is_at_work(namespace, ref):
+        key = write.namespace, write.ref
+        if self._settler.is_at_work(*key):
             return None
-        key = namespace, ref
-        self._locks.take(key, self._ingests.name(namespace, ref))
+        self._locks.take(key, self._ingests.name(*key))
         outcome: Deferred[WriteResult] | None = None
         try:
-            outcome = self._begin(namespace, ref, action, offset, data, wanted)
+            outcome = self._begin(write)
         finally:
             # A commit that was begun lets go of it when it is over.
-            if outcome is None or action != "commit":
+            if outcome is None or write.action != "commit":
                 self._locks.release(key)
         return outcome
 
-    def _begin(
-        self,
-        namespace: str,
-        ref: str,
-        action: Action,
-        offset: int,
-        data: bytes,
-        wanted: Wanted,
-    ) -> Deferred[WriteResult] | None:
+    def _begin(self, write: Write) -> Deferred[WriteResult] | None:
         """With the lock."""
-        if action == "commit" and self._young.get(namespace, ref) is None:
-            return None if offset else self._commit(namespace, ref, data, wanted)
-        young = self._young.ready(
-            namespace,
-            ref,
-            offset=offset,
-            size=len(data),
-            total=wanted.total,
-            expected=wanted.expected,
-            announced=action != "commit",
-        )
-        if young is None:
+        commits = write.action == "commit"
+        if commits and self._young.get(write.namespace, write.ref) is None:
+            return None if write.offset else self._commit(write)
+        young = self._young.ready(write)
+        if young is None or (commits and write.end > self._max_inline):
             return None
-        if action == "commit" and offset + len(data) > self._max_inline:
-            return None
-        if action != "stat":
-            young.append(offset, data)
-        if action == "commit":
-            return self._commit_young(namespace, young, wanted)
+        if write.action != "stat":
+            young.append(write.offset, write.data)
+        if commits:
+            return self._commit_young(young, write)
         outcome = Deferred[WriteResult]()
-        outcome.succeed(young.result(action))
+        outcome.succeed(young.result(write.action))
         return outcome
 
-    def _commit(
-        self, namespace: str, ref: str, data: bytes, wanted: Wanted
-    ) -> Deferred[WriteResult] | None:
+    def _commit(self, write: Write) -> Deferred[WriteResult] | None:
         """Of a blob that is here in one piece."""
+        data, wanted = write.data, write.wanted
         if len(data) > self._max_inline or wanted.total not in (0, len(data)):
             return None
         digest = digest_of(algorithm_of(wanted.expected), data)
         if wanted.expected not in ("", digest):
             return None
-        if not self._metadata.read(lambda view: is_new(view, namespace, ref, digest)):
+        if not self._metadata.read(
+            lambda view: is_new(view, write.namespace, write.ref, digest)
+        ):
             return None
-        return self._record(namespace, ref, digest, data, wanted, 0)
+        return self._record(write, digest, data)
 
-    def _commit_young(
-        self, namespace: str, young: Young, wanted: Wanted
-    ) -> Deferred[WriteResult]:
-        data = young.data
-        check_size(young.record(), len(data), wanted.total)
-        expected = wanted.expected or young.expected
-        digest = digest_of(algorithm_of(expected), data)
+    def _commit_young(self, young: Young, write: Write) -> Deferred[WriteResult]:
+        check_size(young.record(), len(young.data), write.wanted.total)
+        expected = write.wanted.expected or young.expected
+        digest = digest_of(algorithm_of(expected), young.data)
         check_result(digest, expected)
-        return self._record(
-            namespace, young.ref, digest, data, wanted, young.started_at
-        )
+        return self._record(write, digest, young.data, young.started_at)
 
     def _record(
-        self,
-        namespace: str,
-        ref: str,
-        digest: str,
-        data: bytes,
-        wanted: Wanted,
-        started_at: int,
+        self, write: Write, digest: str, data: bytes, started_at: int = 0
     ) -> Deferred[WriteResult]:
+        """data: all bytes of the blob. started_at: when its ingest did."""
+        namespace, ref = write.namespace, write.ref
         commit = self._metadata.start_update(
             partial(
                 self._catalog.commit,
@@ -153,7 +119,7 @@ class SmallWriter:
                 ref=ref,
                 digest=digest,
                 size=len(data),
-                labels=wanted.labels,
+                labels=write.wanted.labels,
                 fresh=False,
                 data=data,
             )

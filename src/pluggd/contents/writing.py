@@ -27,6 +27,7 @@ from pluggd.contents.rules import (
     Action,
     Pieces,
     Wanted,
+    Write,
     check_ingest,
     committed,
     shared_state,
@@ -97,42 +98,26 @@ class Writer:
             )
         validate_labels(labels, "content.Labels")
         wanted = Wanted(total, expected, dict(labels))
-        small = self._small.write(namespace, ref, action, offset, data, wanted)
+        write = Write(namespace, ref, action, offset, data, wanted)
+        small = self._small.write(write)
         if small is not None:
             return small
         # mypy has no name for what `async def` makes.
-        return self._write(namespace, ref, action, offset, data, wanted)  # type: ignore[return-value]
+        return self._write(write)  # type: ignore[return-value]
 
-    async def _write(
-        self,
-        namespace: str,
-        ref: str,
-        action: Action,
-        offset: int,
-        data: bytes,
-        wanted: Wanted,
-    ) -> WriteResult:
-        total, expected = wanted.total, wanted.expected
+    async def _write(self, write: Write) -> WriteResult:
+        namespace, ref, wanted = write.namespace, write.ref, write.wanted
+        action, offset, data = write.action, write.offset, write.data
         async with self._holding(namespace, ref):
-            young = await self._settler.young_for(
-                namespace,
-                ref,
-                offset=offset,
-                size=len(data),
-                total=total,
-                expected=expected,
-                announced=action != "commit",
-            )
+            young = await self._settler.young_for(write)
             if young is not None:
-                return await self._write_young(
-                    namespace, young, action, offset, data, wanted
-                )
+                return await self._write_young(young, write)
             if action == "commit" and offset == 0:
                 info = await self._committer.commit_whole(namespace, ref, data, wanted)
                 if info is not None:
                     return committed(info)
             record = await self._ingests.begin(
-                namespace, ref, action, offset, total, expected
+                namespace, ref, action, offset, wanted.total, wanted.expected
             )
             if record.shared:
                 if action == "stat":
@@ -144,9 +129,7 @@ class Writer:
                     return committed(info, record.started_at)
                 record = await self._ingests.unshare(namespace, record, offset)
             if record.descriptor:
-                return await self._write_with_descriptor(
-                    namespace, record, action, offset, data, wanted
-                )
+                return await self._write_with_descriptor(record, write)
             async with self._ingests.opened(record) as file:
                 if action != "stat":
                     await self._ingests.append(file, offset, data)
@@ -165,21 +148,14 @@ class Writer:
         with self._locks.holding((namespace, ref), name):
             yield
 
-    async def _write_young(
-        self,
-        namespace: str,
-        young: Young,
-        action: Action,
-        offset: int,
-        data: bytes,
-        wanted: Wanted,
-    ) -> WriteResult:
-        if action != "stat":
-            young.append(offset, data)
-        if action != "commit":
-            return young.result(action)
+    async def _write_young(self, young: Young, write: Write) -> WriteResult:
+        namespace = write.namespace
+        if write.action != "stat":
+            young.append(write.offset, write.data)
+        if write.action != "commit":
+            return young.result(write.action)
         try:
-            info = await self._committer.commit_young(namespace, young, wanted)
+            info = await self._committer.commit_young(namespace, young, write.wanted)
         except AlreadyExists:
             self._young.discard(namespace, young.ref)
             raise
@@ -187,23 +163,20 @@ class Writer:
         return committed(info, young.started_at)
 
     async def _write_with_descriptor(
-        self,
-        namespace: str,
-        record: IngestRecord,
-        action: Action,
-        offset: int,
-        data: bytes,
-        wanted: Wanted,
+        self, record: IngestRecord, write: Write
     ) -> WriteResult:
         """As for other ingests, except that a commit without data takes the file as
         it is, whatever was written before."""
+        action, offset, data = write.action, write.offset, write.data
         size = self._ingests.status(record).offset
         if action != "stat" and offset not in (0, size):
             raise wrong_offset(offset, size)
         if action == "write" or data:
             await self._ingests.append_closed(record, offset, data)
         if action == "commit":
-            info = await self._committer.commit_descriptor(namespace, record, wanted)
+            info = await self._committer.commit_descriptor(
+                write.namespace, record, write.wanted
+            )
             return committed(info, record.started_at)
         return self._ingests.result(record, action)
 

@@ -19,7 +19,13 @@ import trio
 
 from pluggd.contents.catalog import find_file, find_ingest
 from pluggd.contents.records import IngestRecord
-from pluggd.contents.rules import Action, algorithm_of, digest_of, wrong_offset
+from pluggd.contents.rules import (
+    Action,
+    Write,
+    algorithm_of,
+    digest_of,
+    wrong_offset,
+)
 from pluggd.services.call import lease
 from pluggd.services.content import Status, WriteResult
 from pluggd.services.metadata import Metadata, View
@@ -94,69 +100,42 @@ class YoungIngests:
     def get(self, namespace: str, ref: str) -> Young | None:
         return self._all.get((namespace, ref))
 
-    def ready(
-        self,
-        namespace: str,
-        ref: str,
-        *,
-        offset: int,
-        size: int,
-        total: int,
-        expected: str,
-        announced: bool,
-    ) -> Young | None:
-        """The one to which `size` bytes can be written at `offset`, if it can stay one
-        or a new one can begin.
-
-        announced: total and expected are to be remembered, not only checked.
-        """
-        young = self.get(namespace, ref)
-        if young is not None:
-            plain = self._stays_plain(
-                young,
-                size=offset + size,
-                total=total,
-                expected=expected,
-                announced=announced,
-            )
-            return young if plain else None
-        if offset or not announced:
+    def ready(self, write: Write) -> Young | None:
+        """The one that this goes to, if it can stay one or a new one can begin."""
+        if not self._is_plain(write):
             return None
-        return self._begin(namespace, ref, size=size, total=total, expected=expected)
+        young = self.get(write.namespace, write.ref)
+        if young is None:
+            return self._begin(write)
+        return young if self._stays_plain(young, write) else None
 
-    def _begin(
-        self, namespace: str, ref: str, *, size: int, total: int, expected: str
-    ) -> Young | None:
-        """A new one, to get `size` bytes at once; None if that is for an ordinary one."""
-        if len(self._all) >= MAX_COUNT or not self._is_plain(size, total):
+    def _begin(self, write: Write) -> Young | None:
+        namespace, ref, wanted = write.namespace, write.ref, write.wanted
+        if write.offset or write.action == "commit" or len(self._all) >= MAX_COUNT:
             return None
-        if not self._metadata.read(lambda view: is_new(view, namespace, ref, expected)):
+        if not self._metadata.read(
+            lambda view: is_new(view, namespace, ref, wanted.expected)
+        ):
             return None
         now = time.time_ns()
-        young = Young(ref, total, expected, now, now)
+        young = Young(ref, wanted.total, wanted.expected, now, now)
         self._all[namespace, ref] = young
         return young
 
-    def _stays_plain(
-        self,
-        young: Young,
-        *,
-        size: int,
-        total: int,
-        expected: str,
-        announced: bool,
-    ) -> bool:
-        """Whether it can stay one with a call after which it has `size` bytes."""
-        wanted = expected or young.expected
+    def _stays_plain(self, young: Young, write: Write) -> bool:
+        total, expected = write.wanted.total, write.wanted.expected
         same = total in (0, young.total) and expected in ("", young.expected)
         return (
-            self._is_plain(size, total)
-            and (same or not announced)
-            and not self._metadata.read(lambda view: is_known(view, wanted))
+            # A commit only checks them.
+            (same or write.action == "commit")
+            and not self._metadata.read(
+                lambda view: is_known(view, expected or young.expected)
+            )
         )
 
-    def _is_plain(self, size: int, total: int) -> bool:
-        return 0 <= max(size, total) <= self._max_bytes > 0 and not lease()
+    def _is_plain(self, write: Write) -> bool:
+        size = max(write.end, write.wanted.total)
+        return size <= self._max_bytes > 0 and not lease()
 
     def discard(self, namespace: str, ref: str) -> Young | None:
         return self._all.pop((namespace, ref), None)

@@ -80,7 +80,7 @@ def methods(app: App, service: str) -> None:
     for one in services:
         for method in one.get("methods", []):
             doc = str(method.get("doc", "")).partition("\n")[0]
-            rows.append((method["name"], _signature(method), doc))
+            rows.append((method["name"], signature_of(method), doc))
     if service:
         for name, signature, doc in rows:
             out(f"{clean(name)} {clean(signature)}")
@@ -105,7 +105,7 @@ def _schema(app: App, method: str) -> Fields:
     return {}
 
 
-def _signature(method: Fields) -> str:
+def signature_of(method: Fields) -> str:
     parts: list[str] = []
     for parameter in method.get("params", []):
         text = f"{parameter['name']}: {_type(parameter, 'type')}"
